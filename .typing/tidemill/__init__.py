@@ -1,0 +1,1 @@
+../../tidemill/__init__.py

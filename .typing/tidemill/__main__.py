@@ -1,0 +1,1 @@
+../../tidemill/__main__.py

@@ -1,0 +1,50 @@
+# Everything lives below this folder: .venv/ (the installed environment) and .tidemill/ (broker, data, results).
+PYTHON ?= python3
+BIN := .venv/bin
+INSTALLED := .venv/.installed
+
+.DEFAULT_GOAL := help
+.PHONY: help install demo check test format lock wheel compose-check clean
+
+help:  ## Show this help
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+install: $(INSTALLED)  ## Create .venv and install Tidemill with its locked dependencies
+
+$(INSTALLED): requirements.lock pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
+	  echo "Tidemill needs Python 3.11 or newer; $(PYTHON) is $$($(PYTHON) --version 2>&1). Try: make PYTHON=python3.12"; exit 2; }
+	@$(PYTHON) -m venv .venv || { \
+	  echo "$(PYTHON) could not create a virtual environment; on Debian and Ubuntu: apt install python3-venv"; exit 2; }
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	@touch $@
+
+demo: $(INSTALLED)  ## Run a year of real flights through a real Kafka (about three minutes)
+	$(BIN)/tidemill demo --json .tidemill/demo/summary.json
+
+check: $(INSTALLED)  ## Lint, types and architecture
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/pytest -q tests/unit/test_architecture.py
+
+test: $(INSTALLED)  ## All tests, on a real embedded Kafka
+	$(BIN)/pytest -q
+
+format: $(INSTALLED)  ## Format the code and apply safe lint fixes
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+lock:  ## Resolve pyproject.toml again into requirements.lock (needs uv)
+	uv pip compile pyproject.toml --extra dev --universal --python-version 3.11 \
+	  --generate-hashes --no-emit-index-url --no-annotate --no-header --output-file requirements.lock
+
+wheel: $(INSTALLED)  ## Build dist/tidemill-*.whl
+	$(BIN)/python -m build --wheel --no-isolation
+
+compose-check:  ## Validate docker-compose.yml (needs the docker client)
+	docker compose config --quiet
+
+clean:  ## Remove everything that make has created
+	rm -rf .venv .tidemill build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis

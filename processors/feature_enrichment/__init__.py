@@ -1,0 +1,51 @@
+"""Feature enrichment: expressions, lookups in reference tables, and windows over a key's earlier events."""
+
+from tidemill.processors.feature_enrichment.aggregates import (
+    Aggregate,
+    count,
+    decayed_mean,
+    last,
+    max,  # noqa: A004 - the names that SQL has for them
+    mean,
+    min,  # noqa: A004
+    sum,  # noqa: A004
+)
+from tidemill.processors.feature_enrichment.enrichment import FeatureEnrichment
+from tidemill.processors.feature_enrichment.expression import Expression, Fields, expression, fields
+from tidemill.processors.feature_enrichment.lookup import (
+    FileTable,
+    Lookup,
+    TopicTable,
+    file_table,
+    lookup,
+    topic_table,
+)
+from tidemill.processors.feature_enrichment.lookup_table import ReferenceTable
+from tidemill.processors.feature_enrichment.plan import Feature
+from tidemill.processors.feature_enrichment.window import Window, window
+
+__all__ = [
+    "Aggregate",
+    "Expression",
+    "Feature",
+    "FeatureEnrichment",
+    "Fields",
+    "FileTable",
+    "Lookup",
+    "ReferenceTable",
+    "TopicTable",
+    "Window",
+    "count",
+    "decayed_mean",
+    "expression",
+    "fields",
+    "file_table",
+    "last",
+    "lookup",
+    "max",
+    "mean",
+    "min",
+    "sum",
+    "topic_table",
+    "window",
+]

@@ -1,0 +1,184 @@
+"""The stage that turns checked events into features."""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import polars as pl
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from tidemill.processors.feature_enrichment.columns import plain_type, to_arrow, to_frame
+from tidemill.processors.feature_enrichment.isolation import isolate
+from tidemill.processors.feature_enrichment.lookup_table import ReferenceTable, key_kind
+from tidemill.processors.feature_enrichment.plan import SYSTEM_COLUMNS, Feature, Plan, Step, version_column
+from tidemill.processors.feature_enrichment.window_store import WindowStore
+from tidemill.schemas.batch import Batch, Processed, Rejection
+from tidemill.schemas.contract import Contract
+from tidemill.schemas.errors import DeclarationError, nearest
+
+REASON = "enrichment_failed"
+
+
+class FeatureEnrichment:
+    """A `Stage`: events in, one row of features for each that is accepted.
+
+    An event is rejected as "enrichment_failed" if it has no id or no time, or if an expression raises for it. Windows
+    count the events that pass the expressions which do not depend on windows; where an expression that does raises, the
+    event has already been counted. Either way neither its neighbours nor the cut of the log have a part in it.
+    """
+
+    name = "feature_enrichment"
+
+    def __init__(
+        self,
+        features: Sequence[Feature],
+        event: Contract,
+        *,
+        id_field: str,
+        key_field: str,
+        time_field: str,
+        version: str,
+        tables: Mapping[str, ReferenceTable] | None = None,
+    ) -> None:
+        """`version` is the pipeline's, and goes with every row; `tables` are those that lookups name.
+
+        Raises DeclarationError where the declarations, the event and the tables do not fit together.
+        """
+        columns = event.arrow
+        for field, role in ((id_field, "id"), (key_field, "key"), (time_field, "time")):
+            if field not in columns.names:
+                raise DeclarationError(
+                    f"the event has no field {field!r} to be its {role}{nearest(field, columns.names)}"
+                )
+            kind = columns.field(field).type
+            if not (pa.types.is_timestamp(kind) if role == "time" else key_kind(kind)):
+                expected = (
+                    "a timestamp" if role == "time" else "a string, a whole number, a boolean, a date or a timestamp"
+                )
+                raise DeclarationError(
+                    f"field {field!r} is the event's {role} and has the type {kind}; expected {expected}"
+                )
+        self._id, self._key, self._time = id_field, key_field, time_field
+        self._version = version
+        self._plan = Plan(features, columns, key_field, tables or {})
+        # The time is always read: polars knows how many rows there are by having a column.
+        self._columns = [name for name in columns.names if name in self._plan.event_columns | {time_field}]
+        self._stores: dict[int, dict[str, WindowStore]] = {}
+
+    @property
+    def schema(self) -> pa.Schema:
+        """Of the feature table: the event's identity and place in the log, the tables' versions, then the features."""
+        return pa.schema([*SYSTEM_COLUMNS, *map(version_column, self._plan.versioned), *self._plan.features])
+
+    def features_schema(self) -> list[pa.Field]:
+        """The declared features alone, in declared order."""
+        return list(self._plan.features)
+
+    def process(self, batch: Batch) -> Processed:
+        """See the class; windows are read and written in log order."""
+        work = _Work(batch, to_frame(batch.table.select(self._columns)))
+        for field, role in ((self._id, "id"), (self._time, "time")):
+            work.reject_nulls(field, role)
+        for step in self._plan.before:
+            work.run(step)
+        if self._plan.windows:
+            work.frame = work.frame.with_columns(self._windows(work))
+        for step in self._plan.after:
+            work.run(step)
+        accepted = work.accepted()
+        return Processed(accepted.with_table(self._assemble(accepted, work.frame)), tuple(work.rejected))
+
+    def stores(self, partition: int) -> Mapping[str, WindowStore]:
+        """The partition's windows."""
+        if partition not in self._stores:
+            self._stores[partition] = {window.state_name: WindowStore(window) for window in self._plan.windows}
+        return self._stores[partition]
+
+    def clock(self, partition: int) -> dict[str, int]:  # noqa: ARG002 - a Stage
+        """Empty: a window's time is that of its key, and is in the state."""
+        return {}
+
+    def restore_clock(self, partition: int, clock: Mapping[str, int]) -> None:
+        """Nothing to do: see `clock`."""
+
+    def drop(self, partition: int) -> None:
+        """Forget the partition's windows."""
+        self._stores.pop(partition, None)
+
+    def _windows(self, work: "_Work") -> list[pl.Series]:
+        batch = work.accepted()
+        keys = _strings(batch.table[self._key])
+        times = _times(batch.table[self._time]).cast(pa.int64()).to_numpy()
+        made = []
+        for window in self._plan.windows:
+            values = {field: work.frame[field].to_arrow() for field in window.fields}
+            pieces = []
+            for partition, rows in batch.partitions():
+                store = self.stores(partition)[window.state_name]
+                here = {field: column[rows] for field, column in values.items()}
+                pieces.append(pa.record_batch(store.update(keys[rows], times[rows], here)))
+            if pieces:
+                made += [pl.Series(name, pa.Table.from_batches(pieces)[name]) for name in window.names]
+            else:
+                empty = (field.with_name(field.name) for field in self._plan.features if field.name in window.names)
+                made += [pl.Series(field.name, pa.array([], field.type)) for field in empty]
+        return made
+
+    def _assemble(self, accepted: Batch, frame: pl.DataFrame) -> pa.Table:
+        count = len(accepted)
+        columns: list[pa.Array | pa.ChunkedArray] = [
+            _strings(accepted.table[self._id]),
+            _strings(accepted.table[self._key]),
+            _times(accepted.table[self._time]),
+            pa.array(accepted.origin.partition, pa.int32()),
+            pa.array(accepted.origin.offset, pa.int64()),
+            pa.repeat(pa.scalar(self._version, pa.string()), count),
+            *(pa.repeat(pa.scalar(table.version, pa.int64()), count) for table in self._plan.versioned),
+        ]
+        for field in self._plan.features:
+            passed = field.name in accepted.table.column_names
+            column = accepted.table[field.name] if passed else to_arrow(frame[field.name], field.type)
+            columns.append(column.cast(field.type))
+        return pa.Table.from_arrays(columns, schema=self.schema)
+
+
+class _Work:
+    """The rows of a batch that are still good, with the columns computed so far."""
+
+    def __init__(self, batch: Batch, frame: pl.DataFrame) -> None:
+        self.frame = frame
+        self.rejected: list[Rejection] = []
+        self._batch = batch
+        self._rows = np.arange(len(batch), dtype=np.int64)
+
+    def accepted(self) -> Batch:
+        return self._batch.take(self._rows)
+
+    def reject_nulls(self, field: str, role: str) -> None:
+        column = self._batch.table[field]
+        if column.null_count:
+            missing = np.flatnonzero(column.take(pa.array(self._rows)).is_null().to_numpy())
+            message = f"field {field!r} is null; expected a value in every event, because it is the event's {role}"
+            self._reject(dict.fromkeys(missing.tolist(), message))
+
+    def run(self, step: Step) -> None:
+        computed, failed = isolate(step.compute, self.frame)
+        self._reject({row: f"{' and '.join(step.names)} could not be computed: {why}" for row, why in failed.items()})
+        self.frame = self.frame.with_columns(computed)
+
+    def _reject(self, failed: Mapping[int, str]) -> None:
+        if not failed:
+            return
+        self.rejected += [Rejection(int(self._rows[row]), REASON, message) for row, message in failed.items()]
+        good = np.ones(len(self._rows), np.bool_)
+        good[list(failed)] = False
+        self._rows = self._rows[good]
+        self.frame = self.frame.filter(pl.Series(good))
+
+
+def _strings(column: pa.ChunkedArray) -> pa.Array:
+    return column.cast(plain_type(column.type)).cast(pa.string()).combine_chunks()
+
+
+def _times(column: pa.ChunkedArray) -> pa.Array:
+    return pc.cast(column, pa.timestamp("us", "UTC"), safe=False).combine_chunks()

@@ -1,0 +1,138 @@
+"""Reference tables in memory, indexed by their key."""
+
+from collections.abc import Hashable, Sequence
+
+import numpy as np
+import polars as pl
+import pyarrow as pa
+
+from tidemill.processors.feature_enrichment.columns import plain_type, to_frame
+from tidemill.schemas.errors import DeclarationError, nearest
+
+_Key = tuple[Hashable, ...]
+
+
+class ReferenceTable:
+    """Rows of a file or of a compacted topic, looked up by the columns of `key`.
+
+    Held in memory, with a Python dict as its index: meant for tables of up to a few million rows. A join costs as much
+    as the batch is long, however long the table is.
+
+    `version` is None for a file, whose content belongs to the pipeline's version. For a topic it is the next offset to
+    read: whoever applies the topic's records keeps it, and every event's features carry it.
+    """
+
+    def __init__(self, name: str, schema: pa.Schema, key: Sequence[str], version: int | None = None) -> None:
+        """`schema` is that of the rows, key columns included. Raises DeclarationError where the key does not fit it."""
+        for column in key:
+            if column not in schema.names:
+                raise DeclarationError(
+                    f"table {name!r}: key column {column!r} does not exist{nearest(column, schema.names)}"
+                )
+            if key_kind(schema.field(column).type) is None:
+                raise DeclarationError(
+                    f"table {name!r}: key column {column!r} has the type {schema.field(column).type}; expected whole "
+                    f"numbers, strings, booleans, dates or timestamps in UTC or without a time zone"
+                )
+        self.name = name
+        self.schema = schema
+        self.key = tuple(key)
+        self.version = version
+        self._values = [column for column in schema.names if column not in self.key]
+        # Rows are only ever appended; those that were overwritten or deleted stay until half of them are such.
+        self._rows = to_frame(schema.empty_table()).select(self._values)
+        self._index: dict[_Key, int] = {}
+        self._keys_of_records: dict[Hashable, _Key] = {}
+
+    def __len__(self) -> int:
+        return len(self._index)
+
+    def replace(self, table: pa.Table) -> None:
+        """Hold these rows instead, those of a file; their keys must be unique. Raises DeclarationError."""
+        frame = to_frame(table.select(self.schema.names).cast(self.schema))
+        index: dict[_Key, int] = {}
+        for row, key in enumerate(self._keys(frame.select(self.key))):
+            if None in key:
+                continue
+            if index.setdefault(key, row) != row:
+                shown = ", ".join(f"{column}={frame[column][row]}" for column in self.key)
+                raise DeclarationError(
+                    f"table {self.name!r}: rows {index[key] + 1} and {row + 1} have the same key, {shown}; expected "
+                    f"each key once: remove one, or add a column to the key"
+                )
+        self._rows, self._index = frame.select(self._values), index
+
+    def upsert(self, records: Sequence[Hashable], rows: pa.Table) -> None:
+        """Put rows of the topic in the place of those with the same record keys, in the order given.
+
+        Of two records with the same key columns the later one is found. A row with a null in its key is not found.
+        """
+        frame = to_frame(rows.select(self.schema.names).cast(self.schema))
+        start = self._rows.height
+        self._rows = self._rows.vstack(frame.select(self._values))
+        for i, (record, key) in enumerate(zip(records, self._keys(frame.select(self.key)), strict=True)):
+            self._forget(record)
+            if None not in key:
+                self._keys_of_records[record] = key
+                self._index[key] = start + i
+        self._compact()
+
+    def delete(self, records: Sequence[Hashable]) -> None:
+        """Remove the rows of these record keys; unknown ones are nothing to do."""
+        for record in records:
+            self._forget(record)
+        self._compact()
+
+    def join(self, event_columns: pl.DataFrame) -> pl.DataFrame:
+        """For each event the columns besides the key, null where no row has its key.
+
+        The events' columns stand in the order of the key, whatever their names.
+        """
+        events = _normalised(event_columns)
+        distinct = events.unique()
+        rows = pl.Series("row", [self._index.get(key) for key in distinct.rows()], pl.Int64)
+        found = events.join(distinct.with_columns(rows), on=events.columns, how="left", maintain_order="left")["row"]
+        return self._rows.select(pl.all().gather(found))
+
+    def _keys(self, columns: pl.DataFrame) -> list[_Key]:
+        return _normalised(columns).rows()
+
+    def _forget(self, record: Hashable) -> None:
+        key = self._keys_of_records.pop(record, None)
+        if key is not None:
+            self._index.pop(key, None)
+
+    def _compact(self) -> None:
+        if self._rows.height <= 2 * len(self._index) + 1_000 and self._rows.n_chunks() <= 100:
+            return
+        kept = np.fromiter(self._index.values(), np.int64, len(self._index))
+        self._rows = self._rows[kept].rechunk()
+        self._index = {key: row for row, key in enumerate(self._index)}
+
+
+def key_kind(kind: pa.DataType) -> str | None:
+    """What a key column of this type may be compared with: columns of the same kind. None if it cannot be a key."""
+    kind = plain_type(kind)
+    if pa.types.is_timestamp(kind):
+        return {None: "timestamp without time zone", "UTC": "timestamp in UTC"}.get(kind.tz)
+    tests = {
+        "whole number": pa.types.is_integer,
+        "string": lambda t: pa.types.is_string(t) or pa.types.is_large_string(t) or pa.types.is_string_view(t),
+        "boolean": pa.types.is_boolean,
+        "date": pa.types.is_date32,
+    }
+    return next((name for name, test in tests.items() if test(kind)), None)
+
+
+def _normalised(columns: pl.DataFrame) -> pl.DataFrame:
+    """Key columns as values that are equal whenever they mean the same: numbers, microseconds, days, strings."""
+    return columns.select(
+        (pl.nth(i).dt.epoch("us") if isinstance(kind, pl.Datetime) else _comparable(pl.nth(i), kind)).alias(str(i))
+        for i, kind in enumerate(columns.dtypes)
+    )
+
+
+def _comparable(column: pl.Expr, kind: pl.DataType) -> pl.Expr:
+    if kind == pl.Date:
+        return column.to_physical()
+    return column.cast(pl.Int64) if kind.is_integer() else column

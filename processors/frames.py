@@ -1,0 +1,32 @@
+"""The same columns as polars and as pandas: the edges to expressions and to models."""
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import polars as pl
+import pyarrow as pa
+import pyarrow.compute as pc
+
+
+def to_polars(table: pa.Table) -> pl.DataFrame:
+    """Show Arrow columns to polars; buffers are shared where both can use them."""
+    frame = pl.from_arrow(table)
+    assert isinstance(frame, pl.DataFrame)
+    return frame
+
+
+def to_model_frame(table: pa.Table, features: list[str]) -> pd.DataFrame:
+    """The features as a model sees them, in training and in serving alike.
+
+    Numbers and booleans are float64 with NaN for null, whatever the batch holds, so that a column's type never depends on
+    which rows came together; text is an object column with None for null.
+    """
+    return pd.DataFrame({name: _column(table[name]) for name in features})
+
+
+def _column(column: pa.ChunkedArray) -> "np.ndarray[Any, Any] | pd.Series[Any]":
+    if pa.types.is_string(column.type) or pa.types.is_large_string(column.type):
+        return pd.Series(column.to_pylist(), dtype=object)
+    values: np.ndarray[Any, Any] = pc.cast(column, pa.float64()).to_numpy(zero_copy_only=False)
+    return values

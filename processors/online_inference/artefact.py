@@ -1,0 +1,81 @@
+"""A model as bytes: stored with skops, verified by hash, loaded only when its types are known or its hash is trusted."""
+
+import hashlib
+import io
+import pickle
+from collections.abc import Collection
+from dataclasses import dataclass
+from typing import Any
+
+import skops.io
+from skops.io.exceptions import UnsupportedTypeException, UntrustedTypesFoundException
+
+from tidemill.schemas.errors import ModelError
+
+HARMLESS = frozenset(
+    {
+        "numpy.dtype",
+        "sklearn._loss.link.Interval",
+        "sklearn._loss.link.LogitLink",
+        "sklearn._loss.link.MultinomialLogit",
+        "sklearn._loss.loss.HalfBinomialLoss",
+        "sklearn._loss.loss.HalfMultinomialLoss",
+        "sklearn._loss.loss.HalfSquaredError",
+        "sklearn.ensemble._hist_gradient_boosting.binning._BinMapper",
+        "sklearn.ensemble._hist_gradient_boosting.predictor.TreePredictor",
+    }
+)
+"""Types that skops leaves to its caller to judge, but which scikit-learn's own estimators consist of: they hold numbers."""
+
+
+@dataclass(frozen=True)
+class Artefact:
+    """A stored model: `format` is "skops", or "pickle" for what skops cannot store."""
+
+    data: bytes
+    format: str
+
+    @property
+    def sha256(self) -> str:
+        """The hash by which the model is announced, verified and trusted."""
+        return hashlib.sha256(self.data).hexdigest()
+
+
+def dump_model(model: Any) -> Artefact:
+    """Store a fitted model; with skops, and as a pickle only if skops cannot load what it wrote."""
+    try:
+        data = skops.io.dumps(model)
+        skops.io.loads(data, trusted=skops.io.get_untrusted_types(data=data))
+    except (UnsupportedTypeException, TypeError, AttributeError, ValueError, KeyError, RecursionError):
+        return Artefact(pickle.dumps(model, protocol=5), "pickle")
+    return Artefact(data, "skops")
+
+
+def load_model(artefact: Artefact, expected_sha256: str, trusted: Collection[str] = ()) -> Any:
+    """Load a model whose bytes are those announced.
+
+    No code of the artefact runs before its hash was compared. A skops file may hold the types that skops knows to be harmless;
+    any other, and every pickle, is loaded only if the operator has listed the hash in `trusted`.
+
+    Raises:
+        ModelError: the bytes are not those announced, or the operator has not trusted them.
+
+    """
+    if artefact.sha256 != expected_sha256:
+        raise ModelError(f"expected a model with sha256 {expected_sha256}, got {artefact.sha256}; it was altered, do not use it")
+    approved = artefact.sha256 in {entry.lower() for entry in trusted}
+    how = f"if you know who trained it, start with --trust-model {artefact.sha256}"
+    if artefact.format == "pickle":
+        if not approved:
+            raise ModelError(f"the model is a pickle, which can run any code when it is loaded; {how}")
+        return pickle.loads(artefact.data)  # noqa: S301 - the operator has trusted this very hash
+    if artefact.format != "skops":
+        raise ModelError(f"expected a model stored as skops or pickle, got {artefact.format!r}")
+    named = skops.io.get_untrusted_types(data=artefact.data)
+    unknown = sorted(set(named) - HARMLESS)
+    if unknown and not approved:
+        raise ModelError(f"the model holds types that are not known to be harmless: {', '.join(unknown)}; {how}")
+    try:
+        return skops.io.load(io.BytesIO(artefact.data), trusted=named)
+    except UntrustedTypesFoundException as error:
+        raise ModelError(f"the model holds types that were not listed when it was checked: {error}") from None

@@ -1,0 +1,117 @@
+"""One small interface over every kind of model, and the rule that makes a score depend on its row alone."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from tidemill.processors.online_inference.target import Target
+from tidemill.schemas.errors import ModelError
+
+BLOCK = 256
+"""Rows per call of a model. Matrix libraries choose their order of addition by the matrix's shape, so the same row could get
+another last bit in a batch of another size; a model is only ever shown blocks of this many rows, the last one filled up."""
+
+Scores = NDArray[np.float64]
+"""One row per event: the classes' probabilities in declared order, or one column with the predicted number."""
+
+
+@dataclass(frozen=True)
+class Failure:
+    """A row for which the model raised or answered no finite number."""
+
+    row: int
+    reason: str
+    message: str
+
+
+class Scorer:
+    """Scores feature frames with any model that has `predict_proba` (or River's `predict_proba_one`), or `predict` to regress.
+
+    Which rows come together never changes a row's score: models are called on blocks of one size. A model that raises is asked
+    again with ever smaller parts of the block, so that only the rows that make it raise fail.
+    """
+
+    def __init__(self, model: Any, target: Target) -> None:
+        self._target = target
+        self._width = len(target.classes) or 1
+        self._call = _adapter(model, target)
+
+    def score(self, frame: pd.DataFrame) -> tuple[Scores, list[Failure]]:
+        """Score every row; failed rows hold NaN and are listed."""
+        scores = np.full((len(frame), self._width), np.nan)
+        failures: list[Failure] = []
+        for start in range(0, len(frame), BLOCK):
+            self._score(frame, np.arange(start, min(start + BLOCK, len(frame))), scores, failures)
+        failed = {failure.row for failure in failures}
+        for row in np.flatnonzero(~np.isfinite(scores).all(axis=1)):
+            if int(row) not in failed:
+                answer = ", ".join(f"{value:g}" for value in scores[row])
+                failures.append(Failure(int(row), "model_not_finite", f"expected finite scores from the model, got {answer}"))
+        return scores, sorted(failures, key=lambda failure: failure.row)
+
+    def _score(self, frame: pd.DataFrame, rows: NDArray[np.int64], scores: Scores, failures: list[Failure]) -> None:
+        filled = np.concatenate([rows, np.full(BLOCK - len(rows), rows[0])])
+        try:
+            answer = self._call(frame.iloc[filled])
+            if answer.shape != (BLOCK, self._width):
+                raise ModelError(f"expected scores of shape {(BLOCK, self._width)}, got {answer.shape}")
+        except Exception as error:  # noqa: BLE001 - a model is foreign code: whatever it raises spoils its rows only
+            if len(rows) == 1:
+                message = f"the model raised {type(error).__name__}: {str(error)[:300]}"
+                failures.append(Failure(int(rows[0]), "model_raised", message))
+                return
+            half = len(rows) // 2
+            self._score(frame, rows[:half], scores, failures)
+            self._score(frame, rows[half:], scores, failures)
+            return
+        scores[rows] = answer[: len(rows)]
+
+
+def _adapter(model: Any, target: Target) -> Callable[[pd.DataFrame], Scores]:
+    if target.classes and hasattr(model, "predict_proba"):
+        return _probabilities(model, target.classes)
+    if target.classes and hasattr(model, "predict_proba_one"):
+        return lambda frame: np.array([_by_class(model.predict_proba_one(row), target.classes) for row in _rows(frame)])
+    if not target.classes and hasattr(model, "predict"):
+        return lambda frame: np.asarray(model.predict(frame), dtype=np.float64).reshape(-1, 1)
+    if not target.classes and hasattr(model, "predict_one"):
+        return lambda frame: np.array([[model.predict_one(row)] for row in _rows(frame)], dtype=np.float64)
+    wanted = "predict_proba or predict_proba_one" if target.classes else "predict or predict_one"
+    raise ModelError(f"expected a model with {wanted}, got {type(model).__name__}")
+
+
+def _probabilities(model: Any, classes: Sequence[Any]) -> Callable[[pd.DataFrame], Scores]:
+    learnt = [_plain(label) for label in getattr(model, "classes_", classes)]
+    unknown = [label for label in learnt if label not in classes]
+    if unknown:
+        raise ModelError(f"the model was trained on classes that the pipeline does not declare: {unknown}")
+    columns = [list(classes).index(label) for label in learnt]
+
+    def call(frame: pd.DataFrame) -> Scores:
+        answer = np.asarray(model.predict_proba(frame), dtype=np.float64)
+        if columns == list(range(len(classes))):
+            return answer
+        scores = np.zeros((len(answer), len(classes)))
+        scores[:, columns] = answer
+        return scores
+
+    return call
+
+
+def _by_class(answer: dict[Any, float], classes: Sequence[Any]) -> list[float]:
+    """River leaves out classes that it has not met; before the first one it knows nothing, so all are alike."""
+    if not answer:
+        return [1 / len(classes)] * len(classes)
+    return [float(answer.get(label, 0.0)) for label in classes]
+
+
+def _rows(frame: pd.DataFrame) -> list[dict[Any, Any]]:
+    return frame.to_dict(orient="records")
+
+
+def _plain(label: Any) -> Any:
+    return label.item() if isinstance(label, np.generic) else label

@@ -1,0 +1,99 @@
+"""The stage that scores features with the model in service."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from tidemill.processors.frames import to_model_frame
+from tidemill.processors.online_inference.scorer import Scorer
+from tidemill.processors.online_inference.target import Target
+from tidemill.processors.stage import Store
+from tidemill.schemas.batch import Batch, Processed, Rejection
+
+SYSTEM_FIELDS = ("event_id", "event_key", "event_time", "source_partition", "source_offset")
+PRIOR = "prior"
+"""The model version of predictions that were answered by the declared prior, before any model was announced."""
+
+
+@dataclass(frozen=True)
+class ServedModel:
+    """A loaded model and the version by which its predictions name it."""
+
+    version: str
+    features: tuple[str, ...]
+    scorer: Scorer
+
+
+class OnlineInference:
+    """Answer every event with the model that `serve` was last given, or with the prior before there is one."""
+
+    name = "online_inference"
+
+    def __init__(self, target: Target) -> None:
+        self._target = target
+        self._prior = target.prior_row()
+        self.model: ServedModel | None = None
+
+    def serve(self, model: ServedModel | None) -> None:
+        """Use another model from the next batch on."""
+        self.model = model
+
+    def prediction_fields(self, features: pa.Schema) -> list[pa.Field]:
+        """The columns of P.predictions."""
+        system = [features.field(name) for name in SYSTEM_FIELDS]
+        scores = [pa.field(name, pa.float64(), nullable=False) for name in self._target.columns()]
+        value = pa.field("value", self._target.value_type(), nullable=False)
+        return [*system, pa.field("model_version", pa.string(), nullable=False), value, *scores]
+
+    def process(self, batch: Batch) -> Processed:
+        """Score the batch; a row that makes the model raise, or for which it answers no finite number, is rejected."""
+        if self.model is None:
+            return self._without_model(batch)
+        frame = to_model_frame(batch.table, list(self.model.features))
+        scores, failures = self.model.scorer.score(frame)
+        version = self.model.version
+        rejected = tuple(Rejection(f.row, f.reason, f"{f.message} (model {version})") for f in failures)
+        good = np.ones(len(batch), dtype=bool)
+        good[[f.row for f in failures]] = False
+        kept = np.flatnonzero(good)
+        accepted = batch.take(kept)
+        return Processed(accepted.with_table(self._predictions(accepted, version, scores[kept])), rejected)
+
+    def _without_model(self, batch: Batch) -> Processed:
+        if self._prior is None:
+            message = "expected a model announced on the models topic, got none yet; run `tidemill train`, or declare a prior"
+            rejected = tuple(Rejection(row, "no_model", message) for row in range(len(batch)))
+            empty = batch.take(np.empty(0, dtype=np.int64))
+            return Processed(empty.with_table(self._predictions(empty, PRIOR, np.empty((0, 1)))), rejected)
+        value, shares = self._prior
+        scores = np.tile(np.array(shares or [value], dtype=np.float64), (len(batch), 1))
+        return Processed(batch.with_table(self._predictions(batch, PRIOR, scores)))
+
+    def _predictions(self, batch: Batch, version: str, scores: np.ndarray[Any, np.dtype[np.float64]]) -> pa.Table:
+        fields = self.prediction_fields(batch.table.schema)
+        columns: dict[str, Any] = {name: batch.table[name] for name in SYSTEM_FIELDS}
+        columns["model_version"] = pa.repeat(pa.scalar(version, pa.string()), len(batch))
+        if self._target.classes:
+            labels = pa.array(self._target.classes, self._target.value_type())
+            columns["value"] = labels.take(pa.array(scores.argmax(axis=1)))
+            columns |= {name: pa.array(scores[:, i]) for i, name in enumerate(self._target.columns())}
+        else:
+            columns["value"] = pa.array(scores[:, 0])
+        return pa.Table.from_pydict(columns, schema=pa.schema(fields))
+
+    def stores(self, partition: int) -> Mapping[str, Store]:  # noqa: ARG002
+        """It keeps no state per key."""
+        return {}
+
+    def clock(self, partition: int) -> dict[str, int]:  # noqa: ARG002
+        """It keeps no time."""
+        return {}
+
+    def restore_clock(self, partition: int, clock: Mapping[str, int]) -> None:
+        """There is nothing to put back."""
+
+    def drop(self, partition: int) -> None:
+        """There is nothing to forget."""

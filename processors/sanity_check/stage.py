@@ -1,0 +1,184 @@
+"""The stage that decides which events are sound."""
+
+from collections.abc import Mapping, Sequence
+from typing import Literal
+
+import numpy as np
+import polars as pl
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+
+from tidemill.processors.frames import to_polars
+from tidemill.processors.sanity_check.checks import EVENT_TIME, RECORD_TIME, WATERMARK, Check
+from tidemill.processors.sanity_check.constraints import calendar_range, contract_checks, describe_failure
+from tidemill.processors.sanity_check.seen_ids import SeenIds
+from tidemill.processors.stage import Store
+from tidemill.schemas.batch import Batch, Origin, Processed, Rejection
+from tidemill.schemas.contract import Contract
+from tidemill.schemas.errors import DeclarationError, nearest
+
+NanPolicy = Literal["reject", "null", "allow"]
+_NEVER = np.iinfo(np.int64).min
+
+
+class SanityCheck:
+    """Run the contract's own checks, then the declared ones, then those on time, then `unique`.
+
+    An event is rejected by the first check that it fails. Checks that only warn count every failure. The watermark and the
+    remembered ids move only with events that passed everything before them, so that garbage cannot make good events late.
+
+    `nan` says what NaN and infinity mean in a float field: a rejection, a null, or what they are.
+    """
+
+    name = "sanity_check"
+
+    def __init__(
+        self, contract: Contract, *, event_id: str, event_time: str, checks: Sequence[Check] = (), nan: NanPolicy = "reject"
+    ) -> None:
+        self._contract = contract
+        self._id, self._time, self._nan = event_id, event_time, nan
+        known = contract.arrow.names
+        for given in checks:
+            for field in given.fields:
+                if field not in known:
+                    raise DeclarationError(f"check {given.name}: {contract.name} has no field {field!r}{nearest(field, known)}")
+        rowwise = [*contract_checks(contract, allow_nan=nan != "reject"), *checks]
+        self._checks = [c for c in rowwise if c.ok is not None and WATERMARK not in c.ok.meta.root_names()]
+        self._late = [c for c in rowwise if c.ok is not None and WATERMARK in c.ok.meta.root_names()]
+        uniques = [c for c in checks if c.ok is None]
+        if len(uniques) > 1:
+            raise DeclarationError("unique() is declared twice; once is enough")
+        self._unique = uniques[0] if uniques else None
+        self._seen: dict[int, SeenIds] = {}
+        self._watermarks: dict[int, int] = {}
+        self._probe_types()
+
+    def _probe_types(self) -> None:
+        """Find at start, not at the first event, that a check does not fit its field's type."""
+        frame = self._frame(Batch(self._contract.arrow.empty_table(), _no_origin()))
+        for given in [*self._checks, *self._late]:
+            assert given.ok is not None
+            try:
+                result = frame.with_columns(pl.lit(0).alias(WATERMARK)).select(given.ok.alias("ok"))
+            except pl.exceptions.PolarsError as error:
+                raise DeclarationError(f"check {given.name} cannot be computed on {self._contract.name}: {error}") from None
+            if result.schema["ok"] != pl.Boolean:
+                raise DeclarationError(f"check {given.name}: expected true or false for each event, got {result.schema['ok']}")
+
+    def process(self, batch: Batch) -> Processed:
+        """Accept the events that pass every check that rejects."""
+        if self._nan == "null":
+            batch = batch.with_table(_nan_to_null(batch.table))
+        frame = self._frame(batch)
+        warnings: dict[str, int] = {}
+        failed_by: NDArray[np.int16] = np.full(len(batch), -1, dtype=np.int16)
+        deciding = [*self._checks, *self._late]
+        if self._checks:
+            passed = frame.select(c.ok.fill_null(value=True).alias(str(i)) for i, c in enumerate(self._checks) if c.ok is not None)
+            for i, given in enumerate(self._checks):
+                self._judge(given, i, passed[str(i)].to_numpy(), failed_by, warnings)
+        watermark = self._advance(batch, frame, failed_by < 0)
+        for i, given in enumerate(self._late, start=len(self._checks)):
+            assert given.ok is not None
+            ok = frame.with_columns(pl.Series(WATERMARK, watermark)).select(given.ok.fill_null(value=True)).to_series().to_numpy()
+            self._judge(given, i, ok, failed_by, warnings)
+        if self._unique is not None:
+            deciding.append(self._unique)
+            self._judge(self._unique, len(deciding) - 1, ~self._duplicates(batch, failed_by < 0), failed_by, warnings)
+        bad = np.flatnonzero(failed_by >= 0)
+        rejections = tuple(self._reject(batch, int(row), deciding[failed_by[row]]) for row in bad)
+        return Processed(batch.take(np.flatnonzero(failed_by < 0)), rejections, warnings)
+
+    def _frame(self, batch: Batch) -> pl.DataFrame:
+        frame = to_polars(batch.table)
+        return frame.with_columns(
+            pl.Series(RECORD_TIME, batch.origin.timestamp * 1000),
+            self._event_time().alias(EVENT_TIME),
+        )
+
+    def _event_time(self) -> pl.Expr:
+        """Microseconds since the epoch; what no calendar holds is clipped here, and rejected by the contract's checks."""
+        kind = self._contract.arrow.field(self._time).type
+        low, high = calendar_range(kind)
+        scale = {"s": 1_000_000, "ms": 1_000, "us": 1}[kind.unit]
+        return pl.col(self._time).to_physical().clip(low, high) * scale
+
+    @staticmethod
+    def _judge(given: Check, number: int, ok: NDArray[np.bool_], failed_by: NDArray[np.int16], warnings: dict[str, int]) -> None:
+        fails = ~ok.astype(bool) & (failed_by < 0)
+        if given.on_failure == "reject":
+            failed_by[fails] = number
+        elif fails.any():
+            warnings[given.name] = warnings.get(given.name, 0) + int(fails.sum())
+
+    def _advance(self, batch: Batch, frame: pl.DataFrame, good: NDArray[np.bool_]) -> NDArray[np.int64]:
+        """The watermark that each row met, and move it by the good rows."""
+        times = np.where(good, frame[EVENT_TIME].to_numpy(), _NEVER).astype(np.int64)
+        met = np.empty(len(batch), dtype=np.int64)
+        for partition, rows in batch.partitions():
+            start = self._watermarks.get(partition, _NEVER)
+            after = np.maximum.accumulate(np.concatenate([[start], times[rows]]))
+            # Before a partition's first good event nothing is late: each row then meets its own time.
+            met[rows] = np.where(after[:-1] == _NEVER, frame[EVENT_TIME].to_numpy()[rows], after[:-1])
+            self._watermarks[partition] = int(after[-1])
+        return met
+
+    def _duplicates(self, batch: Batch, good: NDArray[np.bool_]) -> NDArray[np.bool_]:
+        duplicate = np.zeros(len(batch), dtype=bool)
+        ids = pc.cast(batch.table[self._id], pa.string())
+        for partition, rows in batch.partitions():
+            chosen = np.flatnonzero(good[rows]) + rows.start
+            times = (batch.origin.timestamp[chosen] * 1000).tolist()
+            duplicate[chosen] = self._ids(partition).check(ids.take(pa.array(chosen)).to_pylist(), times)
+        return duplicate
+
+    def _reject(self, batch: Batch, row: int, given: Check) -> Rejection:
+        fields = given.fields or tuple(dict.fromkeys([self._id, self._time]))
+        message = describe_failure(batch.table, row, given, fields)
+        if not given.fields:
+            message += f" in a record sent at {np.datetime64(int(batch.origin.timestamp[row]), 'ms')}Z"
+        return Rejection(row, given.reason, message)
+
+    def _ids(self, partition: int) -> SeenIds:
+        assert self._unique is not None
+        if partition not in self._seen:
+            self._seen[partition] = SeenIds(self._unique.within)
+        return self._seen[partition]
+
+    def stores(self, partition: int) -> Mapping[str, Store]:
+        """The remembered ids, if the pipeline asks for unique ones."""
+        if self._unique is None:
+            return {}
+        return {f"seen-ids-{self._unique.within}": self._ids(partition)}
+
+    def clock(self, partition: int) -> dict[str, int]:
+        """The watermark, and the stream time of the remembered ids."""
+        marks = {"watermark": self._watermarks.get(partition, _NEVER)}
+        if self._unique is not None:
+            marks["stream_time"] = self._ids(partition).stream_time
+        return marks
+
+    def restore_clock(self, partition: int, clock: Mapping[str, int]) -> None:
+        """Put back what `clock` gave."""
+        self._watermarks[partition] = clock.get("watermark", _NEVER)
+        if self._unique is not None:
+            self._ids(partition).stream_time = clock.get("stream_time", _NEVER)
+
+    def drop(self, partition: int) -> None:
+        """Forget the partition's watermark and ids."""
+        self._watermarks.pop(partition, None)
+        self._seen.pop(partition, None)
+
+
+def _nan_to_null(table: pa.Table) -> pa.Table:
+    for i, field in enumerate(table.schema):
+        if pa.types.is_floating(field.type):
+            column = table[field.name]
+            table = table.set_column(i, field.name, pc.if_else(pc.is_finite(column), column, None))
+    return table
+
+
+def _no_origin() -> Origin:
+    none = np.empty(0, dtype=np.int64)
+    return Origin(none.astype(np.int32), none, none, none)

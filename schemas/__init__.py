@@ -1,0 +1,1 @@
+"""The contracts: Avro schemas, what they mean in columns, and the bytes on the wire."""

@@ -1,0 +1,16 @@
+"""The contracts that do not depend on a pipeline's declaration."""
+
+from importlib.resources import files
+
+from tidemill.schemas.contract import Contract
+
+
+def _builtin(name: str) -> Contract:
+    return Contract.parse(files("tidemill.schemas").joinpath(name).read_text(encoding="utf-8"))
+
+
+REJECTION = _builtin("rejection.avsc")
+"""What subscribers see of a record on `P.rejected`; most of it travels as Kafka headers."""
+
+MODEL_EVENT = _builtin("model_event.avsc")
+"""An announcement on `P.models`."""

@@ -1,0 +1,104 @@
+"""Columns to messages: every column to the bytes of its values, then row by row."""
+
+from typing import Any
+
+import pyarrow as pa
+
+from tidemill.schemas.codec.writing import Unwritable, Write, writer_of
+from tidemill.schemas.columns import storage_type
+from tidemill.schemas.contract import Contract, Field
+from tidemill.schemas.errors import EncodeError, nearest
+
+
+class Encoder:
+    """Writes tables as messages of one contract."""
+
+    def __init__(self, contract: Contract) -> None:
+        self._contract = contract
+        self._fields = [(field, writer_of(field.node)) for field in contract.fields]
+
+    def encode(self, table: pa.Table, prefix: bytes) -> list[bytes]:
+        """One message per row; raises EncodeError that names the row and the field."""
+        names = [field.name for field, _ in self._fields]
+        for name in table.column_names:
+            if name not in names:
+                raise EncodeError(f"{self._contract.name} has no field {name!r}{nearest(name, names)}")
+        parts = [self._column(table, field, write) for field, write in self._fields]
+        join = b"".join
+        return [prefix + join(row) for row in zip(*parts, strict=True)] if parts else [prefix] * table.num_rows
+
+    def _column(self, table: pa.Table, field: Field, write: Write) -> list[bytes]:
+        if table.column_names.count(field.name) != 1:
+            raise EncodeError(f"{self._contract.name}: expected one column {field.name!r}; got {table.column_names}")
+        column = self._cast(table[field.name], field)
+        if column.null_count and not field.nullable:
+            row = column.is_null().index(True).as_py()
+            raise self._error(row, field, "null")
+        values = column.cast(storage_type(field.arrow)).to_pylist()
+        try:
+            return [write(value) for value in values]
+        except (Unwritable, OverflowError):
+            raise self._first(values, field, write) from None
+
+    def _first(self, values: list[Any], field: Field, write: Write) -> EncodeError:
+        for row, value in enumerate(values):
+            try:
+                write(value)
+            except (Unwritable, OverflowError) as fault:
+                return self._error(row, field, f"{value!r}: {fault}")
+        raise AssertionError("a value that could not be written can")
+
+    def _cast(self, column: pa.ChunkedArray, field: Field) -> pa.ChunkedArray:
+        if column.type == field.arrow:
+            return column
+        if not _lossless(column.type, field.arrow):
+            raise self._error(None, field, f"a column of {column.type}; cast it where that is meant")
+        try:
+            return column.cast(field.arrow)
+        except pa.ArrowInvalid:
+            for row in range(len(column)):
+                try:
+                    column.slice(row, 1).cast(field.arrow)
+                except pa.ArrowInvalid as fault:
+                    raise self._error(row, field, f"{column[row]}: {fault}") from None
+            raise
+
+    def _error(self, row: int | None, field: Field, got: str) -> EncodeError:
+        place = "" if row is None else f"row {row}, "
+        null = " or null" if field.nullable else ""
+        return EncodeError(
+            f"{self._contract.name}, {place}field {field.name!r}: expected {field.arrow}{null}; got {got}"
+        )
+
+
+def _lossless(given: pa.DataType, wanted: pa.DataType) -> bool:
+    """Whether a checked cast from one type to the other keeps what a value means."""
+    kinds = (_kind(given), _kind(wanted))
+    if kinds == ("float", "float"):
+        return bool(given.bit_width <= wanted.bit_width)
+    if kinds == ("list", "list"):
+        return _lossless(given.value_type, wanted.value_type)
+    if kinds == ("struct", "struct"):
+        names = [field.name for field in given] == [field.name for field in wanted]
+        return names and all(_lossless(a.type, b.type) for a, b in zip(given, wanted, strict=True))
+    return kinds[0] == kinds[1] or kinds == ("integer", "float") or kinds[0] == "null"
+
+
+def _kind(arrow: pa.DataType) -> str:
+    if pa.types.is_dictionary(arrow):
+        arrow = arrow.value_type
+    kinds = {
+        "null": pa.types.is_null,
+        "integer": pa.types.is_integer,
+        "float": pa.types.is_floating,
+        "string": lambda t: t in (pa.string(), pa.large_string(), pa.string_view()),
+        "instant": lambda t: pa.types.is_timestamp(t) and t.tz is not None,
+        "local": lambda t: pa.types.is_timestamp(t) and t.tz is None,
+        "date": pa.types.is_date,
+        "time": pa.types.is_time,
+        "decimal": pa.types.is_decimal,
+        "binary": lambda t: t in (pa.binary(), pa.large_binary(), pa.binary_view()) or pa.types.is_fixed_size_binary(t),
+        "list": lambda t: pa.types.is_list(t) or pa.types.is_large_list(t),
+        "struct": pa.types.is_struct,
+    }
+    return next((kind for kind, holds in kinds.items() if holds(arrow)), str(arrow))

@@ -1,0 +1,38 @@
+"""Contracts that follow from the event's own."""
+
+from tidemill.schemas.contract import Contract
+from tidemill.schemas.errors import SchemaError
+
+SOURCE_FIELDS = (
+    {"name": "source_partition", "type": "int", "doc": "The partition of the event on the events topic."},
+    {"name": "source_offset", "type": "long", "doc": "The offset of the event on the events topic."},
+)
+
+
+def event_contract(contract: Contract, *, key: str, time: str, event_id: str) -> Contract:
+    """The event contract as it is published: with a property that tells any producer which fields are key, time and id."""
+    return Contract.parse({**contract.schema, "tidemill": {"key": key, "time": time, "id": event_id}})
+
+
+def label_contract(contract: Contract, event_id: str) -> Contract:
+    """The label contract as it is published: with a property that tells any producer which field names the event."""
+    return Contract.parse({**contract.schema, "tidemill": {"id": event_id}})
+
+
+def validated_contract(contract: Contract) -> Contract:
+    """The event's fields, and where the event stands on the events topic."""
+    names = {field["name"] for field in contract.schema["fields"]}
+    for field in SOURCE_FIELDS:
+        if field["name"] in names:
+            raise SchemaError(
+                f"{contract.name}: the field name {field['name']!r} is taken by Tidemill; rename the field"
+            )
+    schema = {k: v for k, v in contract.schema.items() if k not in ("tidemill", "aliases")}
+    return Contract.parse(
+        {
+            **schema,
+            "name": f"{contract.schema['name']}Validated",
+            "doc": f"A {contract.name} that passed the sanity check.",
+            "fields": [*contract.schema["fields"], *SOURCE_FIELDS],
+        }
+    )

@@ -1,0 +1,1 @@
+"""How events move: tasks, commits, state and their ports to Kafka."""

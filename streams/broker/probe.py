@@ -1,0 +1,61 @@
+"""Asking a port who it is, in Kafka's own protocol.
+
+One Metadata request, version 2, for no topics (the format: https://kafka.apache.org/protocol.html). A broker opens its
+port and lists itself only once the controller has let it serve, so that an answer with a broker in it means: a produce
+would succeed.
+"""
+
+import socket
+import struct
+from dataclasses import dataclass
+
+_METADATA_V2 = struct.pack(">hhih", 3, 2, 1, -1) + struct.pack(">i", 0)
+
+
+@dataclass(frozen=True)
+class Cluster:
+    """What answered: the cluster's id, and how many brokers are serving."""
+
+    cluster_id: str
+    brokers: int
+
+
+def ask(port: int, timeout: float = 1.0) -> Cluster | None:
+    """Identify the Kafka cluster behind a loopback port; None where nothing answers as a Kafka would."""
+    try:
+        with socket.create_connection(("127.0.0.1", port), timeout) as connection:
+            connection.sendall(struct.pack(">i", len(_METADATA_V2)) + _METADATA_V2)
+            (length,) = struct.unpack(">i", _exactly(connection, 4))
+            if not 0 < length < 1 << 20:
+                return None
+            return _parse(_exactly(connection, length))
+    except (OSError, struct.error, UnicodeDecodeError):
+        return None
+
+
+def _parse(answer: bytes) -> Cluster:
+    at = 4  # after the correlation id
+    (brokers,) = struct.unpack_from(">i", answer, at)
+    at += 4
+    for _ in range(brokers):
+        at += 4  # the node's id
+        at = _text(answer, at)[1]  # host
+        at += 4  # port
+        at = _text(answer, at)[1]  # rack
+    return Cluster(_text(answer, at)[0], brokers)
+
+
+def _text(answer: bytes, at: int) -> tuple[str, int]:
+    (length,) = struct.unpack_from(">h", answer, at)
+    end = at + 2 + max(length, 0)
+    return answer[at + 2 : end].decode(), end
+
+
+def _exactly(connection: socket.socket, count: int) -> bytes:
+    received = b""
+    while len(received) < count:
+        part = connection.recv(count - len(received))
+        if not part:
+            raise ConnectionError("the connection was closed before the answer was complete")
+        received += part
+    return received

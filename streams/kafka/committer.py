@@ -1,0 +1,165 @@
+"""Making a prepared batch visible: exactly once by a transaction, or at least once."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from confluent_kafka import KafkaError, KafkaException, Producer, TopicPartition
+
+from tidemill.schemas.errors import CommitAborted, Fenced, StreamError
+from tidemill.streams.kafka.connection import Connection, translate
+from tidemill.streams.kafka.source import KafkaSource
+from tidemill.streams.ports import Output, Prepared
+
+TRANSACTION_TIMEOUT_MS = 10_000
+_FENCED = (KafkaError._FENCED, KafkaError.PRODUCER_FENCED, KafkaError.INVALID_PRODUCER_EPOCH)
+
+
+def producer_settings(connection: Connection, client_id: str) -> dict[str, Any]:
+    """What every producer of ours has: idempotence, compression, and Java's partitioner."""
+    return connection.client(
+        client_id=client_id,
+        enable_idempotence=True,
+        compression_type="lz4",
+        partitioner="murmur2_random",
+        linger_ms=5,
+        batch_num_messages=10_000,
+        batch_size=1_000_000,
+        queue_buffering_max_messages=1_000_000,
+        queue_buffering_max_kbytes=512 * 1024,
+        message_max_bytes=4 * 1024 * 1024,
+    )
+
+
+class _Outbox:
+    """Hands messages to librdkafka and keeps the first delivery error."""
+
+    def __init__(self, producer: Producer) -> None:
+        self._producer = producer
+        self._failed: KafkaError | None = None
+
+    def _delivered(self, error: KafkaError | None, _: object) -> None:
+        if error is not None and self._failed is None:
+            self._failed = error
+
+    def produce(self, topic: str, key: bytes | None, value: bytes | None, partition: int, **more: Any) -> None:
+        while True:
+            try:
+                self._producer.produce(topic, value, key, partition, on_delivery=self._delivered, **more)
+                return
+            except BufferError:
+                self._producer.poll(0.1)
+
+    def send(self, outputs: Sequence[Output]) -> None:
+        for output in outputs:
+            headers = output.headers or [None] * len(output)
+            rows = zip(
+                output.partition.tolist(), output.timestamp.tolist(), output.keys, output.values, headers, strict=True
+            )
+            for partition, timestamp, key, value, header in rows:
+                more = {"timestamp": max(timestamp, 0)} if header is None else {"timestamp": max(timestamp, 0), "headers": header}
+                self.produce(output.topic, key, value, partition, **more)
+            self._producer.poll(0)
+
+    def flush(self) -> None:
+        self._producer.flush()
+        if self._failed is not None:
+            error, self._failed = self._failed, None
+            raise KafkaException(error)
+
+
+class ExactlyOnce:
+    """One transaction a batch, in this order:
+
+    1. the outputs of all stages;
+    2. the changelog: changed state, and the position that it belongs to;
+    3. the input offsets, with the group's generation (KIP-447), so that a former owner is fenced;
+    4. the commit, which makes all of it visible at once.
+
+    The transactional id is stable for a worker's place: whoever takes the place aborts what its predecessor left open.
+    """
+
+    def __init__(self, connection: Connection, source: KafkaSource, topic: str, changelog: str, transactional_id: str) -> None:
+        self._connection, self._source, self._topic, self._changelog = connection, source, topic, changelog
+        settings = {"transactional.id": transactional_id, "transaction.timeout.ms": TRANSACTION_TIMEOUT_MS}
+        self._producer = Producer(producer_settings(connection, transactional_id) | settings)
+        self._outbox = _Outbox(self._producer)
+        try:
+            self._producer.init_transactions(60)
+        except KafkaException as error:
+            raise translate(error, f"starting transactions as {transactional_id}", connection) from None
+
+    def commit(self, prepared: Prepared) -> None:
+        """All of it or nothing; see `Committer.commit`."""
+        try:
+            self._producer.begin_transaction()
+            self._outbox.send(prepared.outputs)
+            for entry in prepared.changelog:
+                self._outbox.produce(self._changelog, entry.key, entry.value, entry.partition)
+            offsets = [TopicPartition(self._topic, p, offset) for p, offset in prepared.offsets.items()]
+            self._retried(lambda: self._producer.send_offsets_to_transaction(offsets, self._source.group_metadata(), 30))
+            self._retried(lambda: self._producer.commit_transaction(60))
+        except KafkaException as error:
+            self._abort(error)
+
+    def _retried(self, step: Any) -> None:
+        """librdkafka asks to call the same step again when it is not yet decided; its own timeouts bound this."""
+        while True:
+            try:
+                step()
+                return
+            except KafkaException as error:
+                if not error.args[0].retriable() or error.args[0].txn_requires_abort():
+                    raise
+
+    def _abort(self, cause: KafkaException) -> None:
+        error = cause.args[0]
+        where = f"transaction on {self._connection.bootstrap_servers}"
+        if error.code() in _FENCED or (error.fatal() and not error.txn_requires_abort()):
+            raise Fenced(f"{where}: another worker holds this one's place ({error.str()}); this one stops") from None
+        try:
+            self._retried(lambda: self._producer.abort_transaction(60))
+        except KafkaException as second:
+            raise Fenced(f"{where} could not be aborted: {second.args[0].str()}; restart this worker") from None
+        raise CommitAborted(f"{where} was rolled back: {error.str()}") from None
+
+    def close(self) -> None:
+        """Nothing is open between two commits; wait for librdkafka's own queue."""
+        self._producer.flush(10)
+
+
+class AtLeastOnce:
+    """Idempotent producer, no transaction. The order keeps state and outputs in step as far as that can be:
+
+    1. the outputs, and wait until they are delivered;
+    2. the changelog, and wait: a position in it says that its outputs are out;
+    3. the group's offsets.
+
+    A crash between 1 and 2 repeats outputs, with the same bytes, because the state is still the old one.
+    """
+
+    def __init__(self, connection: Connection, source: KafkaSource, topic: str, changelog: str, client_id: str) -> None:
+        self._connection, self._source, self._topic, self._changelog = connection, source, topic, changelog
+        self._producer = Producer(producer_settings(connection, client_id))
+        self._outbox = _Outbox(self._producer)
+
+    def commit(self, prepared: Prepared) -> None:
+        """All of it, at least once; see `Committer.commit`."""
+        try:
+            self._outbox.send(prepared.outputs)
+            self._outbox.flush()
+            for entry in prepared.changelog:
+                self._outbox.produce(self._changelog, entry.key, entry.value, entry.partition)
+            self._outbox.flush()
+        except KafkaException as error:
+            if error.args[0].fatal():
+                raise StreamError(f"producing to {self._connection.bootstrap_servers} failed for good: {error.args[0].str()}") from None
+            raise CommitAborted(f"producing to {self._connection.bootstrap_servers} failed: {error.args[0].str()}") from None
+        offsets = [TopicPartition(self._topic, p, offset) for p, offset in prepared.offsets.items()]
+        try:
+            self._source.consumer.commit(offsets=offsets, asynchronous=False)
+        except KafkaException as error:
+            raise CommitAborted(f"committing the offsets of {self._topic} failed: {error.args[0].str()}") from None
+
+    def close(self) -> None:
+        """Wait for librdkafka's queue."""
+        self._producer.flush(10)

@@ -1,0 +1,50 @@
+"""Following a topic of one partition from its beginning: models, schemas, reference tables."""
+
+from confluent_kafka import Consumer, KafkaError, TopicPartition
+
+from tidemill.streams.kafka.connection import Connection, translate
+from tidemill.streams.kafka.reader import KafkaReader, record_of
+from tidemill.streams.ports import LogRecord
+
+
+class Follower:
+    """Hands out each committed record once, in order. `catch_up` waits for all that was there; `poll` never waits."""
+
+    def __init__(self, connection: Connection, topic: str) -> None:
+        self._connection, self._topic = connection, topic
+        self._consumer: Consumer | None = None
+        self.next_offset = 0
+
+    def catch_up(self) -> list[LogRecord]:
+        """Everything from the last place to the end that the topic has now."""
+        reader = KafkaReader(self._connection)
+        try:
+            end = reader.end(self._topic, 0)
+            records = list(reader.read(self._topic, 0, self.next_offset, end))
+        finally:
+            reader.close()
+        self.next_offset = max(self.next_offset, end)
+        return records
+
+    def poll(self) -> list[LogRecord]:
+        """What has come since, if anything."""
+        if self._consumer is None:
+            settings = {"isolation.level": "read_committed", "enable.auto.commit": False, "auto.offset.reset": "earliest"}
+            self._consumer = Consumer(self._connection.client(group_id="tidemill-follower", fetch_wait_max_ms=100) | settings)
+            self._consumer.assign([TopicPartition(self._topic, 0, self.next_offset)])
+        records = []
+        for message in self._consumer.consume(1_000, 0):
+            error = message.error()
+            if error is None:
+                records.append(record_of(message))
+            elif error.fatal() or error.code() == KafkaError.TOPIC_AUTHORIZATION_FAILED:
+                raise translate(error, f"following {self._topic}", self._connection)
+        if records:
+            self.next_offset = records[-1].offset + 1
+        return records
+
+    def close(self) -> None:
+        """Release the connection."""
+        if self._consumer is not None:
+            self._consumer.close()
+            self._consumer = None

@@ -1,0 +1,151 @@
+"""Reading partitions outside a group: for state, for reference topics, for audits."""
+
+import time
+from collections.abc import Iterator, Sequence
+
+from confluent_kafka import (
+    Consumer,
+    ConsumerGroupTopicPartitions,
+    IsolationLevel,
+    KafkaError,
+    KafkaException,
+    Message,
+    TopicPartition,
+)
+from confluent_kafka.admin import AdminClient, OffsetSpec
+
+from tidemill.schemas.errors import StreamError
+from tidemill.streams.kafka.connection import Connection, translate
+from tidemill.streams.kafka.retry import retry
+from tidemill.streams.ports import LogRecord
+
+TIMEOUT = 60.0
+"""Seconds without any progress after which reading gives up."""
+
+
+class KafkaReader:
+    """A `LogReader` over Kafka, read_committed. Not for use by several threads."""
+
+    def __init__(self, connection: Connection, group: str = "tidemill-reader", timeout: float = TIMEOUT) -> None:
+        self._connection, self._group, self._timeout = connection, group, timeout
+        self._consumer: Consumer | None = None
+        self._admin: AdminClient | None = None
+
+    def read(self, topic: str, partition: int, start: int = 0, end: int | None = None) -> Iterator[LogRecord]:
+        """The committed messages from `start` to `end`, by default to the end that the partition has now.
+
+        "Now" includes transactions that are still open: their outcome is awaited, so that nothing that was written before the
+        call is missed.
+        """
+        end = self.end(topic, partition) if end is None else end
+        start = max(start, self.beginning(topic, partition))
+        if start >= end:
+            return
+        consumer = self._assign(topic, partition, start)
+        deadline = time.monotonic() + self._timeout
+        while True:
+            messages = consumer.consume(10_000, 0.5)
+            if messages:
+                deadline = time.monotonic() + self._timeout
+            elif time.monotonic() > deadline:
+                raise StreamError(
+                    f"{topic}[{partition}]: expected to read up to offset {end}, but for {self._timeout:.0f} s nothing more came;"
+                    " is a transaction left open, or a broker away?"
+                )
+            for message in messages:
+                error = message.error()
+                if error is not None and error.code() == KafkaError._PARTITION_EOF:
+                    if message.offset() >= end:
+                        return
+                elif error is not None:
+                    raise translate(error, f"reading {topic}[{partition}]", self._connection)
+                elif message.offset() >= end:
+                    return
+                else:
+                    yield record_of(message)
+                    if message.offset() == end - 1:
+                        return
+
+    def fetch(self, topic: str, partition: int, offsets: Sequence[int]) -> dict[int, LogRecord]:
+        """The messages at these offsets, as far as the log still has them; neighbours are read in one go."""
+        wanted = set(offsets)
+        if not wanted:
+            return {}
+        found = self.read(topic, partition, min(wanted), min(max(wanted) + 1, self.end(topic, partition)))
+        return {record.offset: record for record in found if record.offset in wanted}
+
+    def committed(self, topic: str, partition: int) -> int | None:
+        """The group's committed offset, after every open transaction on it is decided."""
+        request = ConsumerGroupTopicPartitions(self._group, [TopicPartition(topic, partition)])
+
+        def ask() -> int | None:
+            futures = self._admin_client().list_consumer_group_offsets([request], require_stable=True, request_timeout=10)
+            try:
+                offset = int(futures[self._group].result().topic_partitions[0].offset)
+            except KafkaException as error:
+                if error.args[0].code() == KafkaError.GROUP_ID_NOT_FOUND:
+                    return None
+                raise
+            return None if offset < 0 else offset
+
+        return retry(ask, f"asking for the offsets of group {self._group}", self._connection, self._timeout)
+
+    def beginning(self, topic: str, partition: int) -> int:
+        """The first offset that the partition still has."""
+        return self._offset(topic, partition, OffsetSpec.earliest())
+
+    def end(self, topic: str, partition: int) -> int:
+        """The offset after the last message, open transactions included."""
+        return self._offset(topic, partition, OffsetSpec.latest())
+
+    def partitions(self, topic: str) -> list[int]:
+        """The topic's partitions.
+
+        Raises:
+            StreamError: there is no such topic.
+
+        """
+        try:
+            found = self._admin_client().list_topics(topic, timeout=self._timeout).topics[topic]
+        except KafkaException as error:
+            raise translate(error, f"asking for topic {topic}", self._connection) from None
+        if found.error is not None:
+            raise StreamError(f"{topic}: {found.error.str()}; `tidemill topics apply` creates a pipeline's topics")
+        return sorted(found.partitions)
+
+    def close(self) -> None:
+        """Release the connection."""
+        if self._consumer is not None:
+            self._consumer.close()
+            self._consumer = None
+
+    def _offset(self, topic: str, partition: int, spec: OffsetSpec) -> int:
+        where = TopicPartition(topic, partition)
+
+        def ask() -> int:
+            futures = self._admin_client().list_offsets(
+                {where: spec}, isolation_level=IsolationLevel.READ_UNCOMMITTED, request_timeout=10
+            )
+            return int(futures[where].result().offset)
+
+        return retry(ask, f"asking for offsets of {topic}[{partition}]", self._connection, self._timeout)
+
+    def _assign(self, topic: str, partition: int, start: int) -> Consumer:
+        if self._consumer is None:
+            settings = {"enable.partition.eof": True, "isolation.level": "read_committed", "enable.auto.commit": False}
+            tuning = {"queued.min.messages": 100_000, "fetch.message.max.bytes": 4 * 1024 * 1024, "check.crcs": True}
+            self._consumer = Consumer(self._connection.client(group_id=self._group) | settings | tuning)
+        self._consumer.assign([TopicPartition(topic, partition, start)])
+        return self._consumer
+
+    def _admin_client(self) -> AdminClient:
+        if self._admin is None:
+            self._admin = AdminClient(self._connection.client())
+        return self._admin
+
+
+def record_of(message: Message) -> LogRecord:
+    """A message of the client library as ours."""
+    return LogRecord(
+        message.partition(), message.offset(), message.timestamp()[1], message.key(), message.value(), message.headers() or []
+    )

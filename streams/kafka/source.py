@@ -1,0 +1,146 @@
+"""The input topic, shared by a consumer group."""
+
+from typing import Any
+
+import numpy as np
+from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
+
+from tidemill.streams.kafka.connection import Connection, translate
+from tidemill.streams.ports import Assignments, Records
+
+SESSION_TIMEOUT_MS = 6_000
+MAX_POLL_INTERVAL_MS = 15 * 60 * 1000
+
+
+class KafkaSource:
+    """A `Source` over a consumer group with cooperative rebalancing.
+
+    State is restored inside the rebalance, before the first message of the partition is fetched, and the partition then
+    starts at exactly the offset at which its state stands.
+    """
+
+    def __init__(self, connection: Connection, topic: str, group: str, client_id: str, assignments: Assignments) -> None:
+        self._connection, self._topic, self._assignments = connection, topic, assignments
+        self._owned: set[int] = set()
+        self._stale: set[int] = set()
+        self._failure: BaseException | None = None
+        self.consumer = Consumer(
+            connection.client(
+                group_id=group,
+                client_id=client_id,
+                isolation_level="read_committed",
+                enable_auto_commit=False,
+                auto_offset_reset="earliest",
+                partition_assignment_strategy="cooperative-sticky",
+                session_timeout_ms=SESSION_TIMEOUT_MS,
+                heartbeat_interval_ms=1_000,
+                max_poll_interval_ms=MAX_POLL_INTERVAL_MS,
+                fetch_wait_max_ms=20,
+                queued_min_messages=100_000,
+                fetch_message_max_bytes=4 * 1024 * 1024,
+            )
+        )
+        self.consumer.subscribe([topic], on_assign=self._on_assign, on_revoke=self._on_revoke, on_lost=self._on_revoke)
+
+    def poll(self, max_records: int, timeout: float) -> Records:
+        """Take what is there; see `Source.poll`."""
+        self._stale.clear()
+        messages = self._take(max_records, timeout)
+        if self._failure is not None:
+            failure, self._failure = self._failure, None
+            raise failure
+        if self._stale:
+            # They were read before the partition went; whoever owns it now reads them again.
+            messages = [m for m in messages if m.partition() not in self._stale]
+            for partition in self._stale & self._owned:
+                self._seek(partition)
+        return _columns(messages)
+
+    def _take(self, max_records: int, timeout: float) -> list[Message]:
+        # One message as soon as there is one, then whatever else has come in: an event does not wait for company.
+        first = self.consumer.poll(timeout)
+        if first is None:
+            return []
+        messages = [first, *self.consumer.consume(max_records - 1, 0)] if max_records > 1 else [first]
+        return [m for m in messages if self._is_data(m)]
+
+    def _is_data(self, message: Message) -> bool:
+        error = message.error()
+        if error is None:
+            return True
+        if error.fatal() or error.code() in (KafkaError.UNKNOWN_TOPIC_OR_PART, KafkaError.TOPIC_AUTHORIZATION_FAILED):
+            raise translate(error, f"reading {self._topic}", self._connection)
+        return False
+
+    def rewind(self) -> None:
+        """Restore every partition and read on from where its state stands."""
+        for partition in sorted(self._owned):
+            self._assignments.revoked(partition)
+            self._seek(partition)
+
+    def _seek(self, partition: int) -> None:
+        offset = self._assignments.assigned(partition)
+        where = TopicPartition(self._topic, partition, self._start(partition) if offset is None else offset)
+        self.consumer.incremental_unassign([TopicPartition(self._topic, partition)])
+        self.consumer.incremental_assign([where])
+
+    def _start(self, partition: int) -> int:
+        low, _ = self.consumer.get_watermark_offsets(TopicPartition(self._topic, partition), timeout=30)
+        return int(low)
+
+    def _on_assign(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
+        try:
+            for where in partitions:
+                offset = self._assignments.assigned(where.partition)
+                if offset is not None:
+                    where.offset = offset
+                self._owned.add(where.partition)
+            consumer.incremental_assign(partitions)
+        except BaseException as error:  # noqa: BLE001 - raised again by poll, outside librdkafka's callback
+            self._failure = error
+
+    def _on_revoke(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
+        try:
+            for where in partitions:
+                self._owned.discard(where.partition)
+                self._stale.add(where.partition)
+                self._assignments.revoked(where.partition)
+            consumer.incremental_unassign(partitions)
+        except BaseException as error:  # noqa: BLE001 - as above
+            self._failure = error
+
+    def group_metadata(self) -> Any:
+        """The member's generation, for fencing: a commit of a former owner is refused (KIP-447)."""
+        return self.consumer.consumer_group_metadata()
+
+    def lag(self) -> dict[int, int]:
+        """Offsets between the position and the end, from what the last fetch said."""
+        lags = {}
+        for partition in sorted(self._owned):
+            where = TopicPartition(self._topic, partition)
+            position = self.consumer.position([where])[0].offset
+            _, high = self.consumer.get_watermark_offsets(where, cached=True)
+            if position >= 0 and high >= 0:
+                lags[partition] = max(0, high - position)
+        return lags
+
+    def close(self) -> None:
+        """Leave the group."""
+        try:
+            self.consumer.close()
+        except KafkaException as error:
+            raise translate(error, f"leaving the group of {self._topic}", self._connection) from None
+
+
+def _columns(messages: list[Message]) -> Records:
+    partition = np.array([m.partition() for m in messages], dtype=np.int32)
+    order = np.argsort(partition, kind="stable")
+    messages = [messages[i] for i in order]
+    return Records(
+        partition[order],
+        np.array([m.offset() for m in messages], dtype=np.int64),
+        np.array([m.timestamp()[1] for m in messages], dtype=np.int64),
+        [m.key() for m in messages],
+        [m.value() for m in messages],
+        [m.headers() for m in messages],
+    )

@@ -1,0 +1,114 @@
+"""A pipeline as the engine runs it: its stages in order, its topics and their contracts. Built from a user's declaration."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from tidemill.processors.feature_enrichment.lookup_table import ReferenceTable
+from tidemill.processors.online_inference.target import Target
+from tidemill.processors.stage import Stage
+from tidemill.schemas.contract import Contract
+from tidemill.schemas.errors import DeclarationError, nearest
+
+STAGES = ("sanity_check", "feature_enrichment", "online_inference")
+_INPUTS = dict(zip(STAGES, ("events", "validated", "features"), strict=True))
+_OUTPUTS = dict(zip(STAGES, ("validated", "features", "predictions"), strict=True))
+
+DAY = 24 * 3600 * 1000
+FOREVER = -1
+
+
+@dataclass(frozen=True)
+class TopicSpec:
+    """A topic as it should be: `partitions` None means as many as `P.events` has."""
+
+    name: str
+    partitions: int | None
+    config: Mapping[str, str]
+    purpose: str
+
+
+@dataclass(frozen=True)
+class TopicTable:
+    """A reference table that lives in a compacted topic of one partition, so that its versions are its offsets."""
+
+    topic: str
+    contract: Contract
+    table: ReferenceTable
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Everything that a worker needs to know of a pipeline. `make_stages` builds fresh stages, without state."""
+
+    name: str
+    version: str
+    contracts: Mapping[str, Contract]
+    """By topic suffix: events, validated, features, predictions, and labels if declared."""
+    event_id: str
+    event_key: str
+    target: Target
+    make_stages: Callable[[], Sequence[Stage]] = field(repr=False)
+    topic_tables: Sequence[TopicTable] = ()
+    partitions: int = 4
+    retention_ms: int = 7 * DAY
+    description: Mapping[str, object] = field(default_factory=dict, repr=False)
+
+    def topic(self, suffix: str) -> str:
+        """The full name of one of the pipeline's topics."""
+        return f"{self.name}.{suffix}"
+
+    def input_of(self, stage: str) -> str:
+        """The topic that a stage reads."""
+        return self.topic(_INPUTS[stage])
+
+    def output_of(self, stage: str) -> str:
+        """The topic that a stage writes."""
+        return self.topic(_OUTPUTS[stage])
+
+    def input_contract(self, stage: str) -> Contract:
+        """The contract of what a stage reads."""
+        return self.contracts[_INPUTS[stage]]
+
+    def output_contract(self, stage: str) -> Contract:
+        """The contract of what a stage writes."""
+        return self.contracts[_OUTPUTS[stage]]
+
+    def topics(self) -> list[TopicSpec]:
+        """Every topic of the pipeline, with partitions, retention and compaction chosen for what it holds."""
+        log = {"cleanup.policy": "delete", "retention.ms": str(self.retention_ms)}
+        # An output carries an event's bytes and more; a message that came in must never be too large to go out.
+        wide = log | {"max.message.bytes": str(4 * 1024 * 1024)}
+        keep = {"cleanup.policy": "delete", "retention.ms": str(FOREVER), "max.message.bytes": str(4 * 1024 * 1024)}
+        compact = {"cleanup.policy": "compact", "max.message.bytes": str(4 * 1024 * 1024)}
+        state = compact | {"segment.bytes": str(64 * 1024 * 1024), "min.cleanable.dirty.ratio": "0.5"}
+        specs = [
+            TopicSpec(self.topic("events"), self.partitions, log, "events as their producers sent them"),
+            TopicSpec(self.topic("validated"), None, wide, "events that passed the sanity check"),
+            TopicSpec(self.topic("features"), None, wide, "the features of each event, as served"),
+            TopicSpec(self.topic("predictions"), None, wide, "the answer to each event"),
+            TopicSpec(self.topic("rejected"), None, wide, "events that failed, with original bytes and reason"),
+            TopicSpec(self.topic("changelog"), None, state, "positions and keyed state of the stages"),
+            TopicSpec(self.topic("schemas"), 1, compact, "every contract under its fingerprint"),
+            TopicSpec(self.topic("models"), 1, keep, "announcements of models: the rollout log"),
+            TopicSpec(self.topic("model-artefacts"), 1, keep, "the models themselves, in chunks"),
+        ]
+        if "labels" in self.contracts:
+            specs.append(TopicSpec(self.topic("labels"), self.partitions, log, "labels, as they become known"))
+        specs += [TopicSpec(table.topic, 1, compact, "a reference table") for table in self.topic_tables]
+        return specs
+
+
+def stage_group(names: Sequence[str]) -> tuple[str, ...]:
+    """Check that the stages can run fused in one worker: known, and next to each other; returns them in order.
+
+    >>> stage_group(["feature_enrichment", "sanity_check"])
+    ('sanity_check', 'feature_enrichment')
+    """
+    for name in names:
+        if name not in STAGES:
+            raise DeclarationError(f"there is no stage {name!r}{nearest(name, STAGES)}")
+    chosen = tuple(name for name in STAGES if name in names)
+    first = STAGES.index(chosen[0]) if chosen else 0
+    if not chosen or STAGES[first : first + len(chosen)] != chosen:
+        raise DeclarationError(f"stages that run in one worker must follow each other in {', '.join(STAGES)}; got {', '.join(names)}")
+    return chosen

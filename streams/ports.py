@@ -1,0 +1,180 @@
+"""What the engine needs from a log. Kafka is one implementation; a test or a dry run brings another."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+Headers = list[tuple[str, bytes]]
+
+
+@dataclass(frozen=True)
+class Records:
+    """Consumed messages of one topic in columns, sorted by partition and then by offset; timestamps in epoch milliseconds."""
+
+    partition: NDArray[np.int32]
+    offset: NDArray[np.int64]
+    timestamp: NDArray[np.int64]
+    keys: Sequence[bytes | None]
+    values: Sequence[bytes | None]
+    headers: Sequence[Headers | None]
+
+    def __len__(self) -> int:
+        return len(self.values)
+
+
+@dataclass(frozen=True)
+class LogRecord:
+    """One message that was read outside a consumer group."""
+
+    partition: int
+    offset: int
+    timestamp: int
+    key: bytes | None
+    value: bytes | None
+    headers: Headers
+
+
+@dataclass(frozen=True)
+class Output:
+    """Messages for one topic, in columns; each goes to the partition of its source."""
+
+    topic: str
+    partition: NDArray[np.int32]
+    timestamp: NDArray[np.int64]
+    keys: Sequence[bytes | None]
+    values: Sequence[bytes | None]
+    headers: Sequence[Headers | None] | None = None
+
+    def __len__(self) -> int:
+        return len(self.values)
+
+
+@dataclass(frozen=True)
+class ChangelogEntry:
+    """One message for the changelog topic: a piece of state, or None to delete it."""
+
+    partition: int
+    key: bytes
+    value: bytes | None
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """All that one batch leads to; made in memory, so that the commit is the only step that talks to the broker."""
+
+    outputs: Sequence[Output]
+    changelog: Sequence[ChangelogEntry]
+    offsets: Mapping[int, int]
+    """For each partition of the input topic, the next offset to read."""
+    counts: Mapping[str, "StageCounts"] = field(default_factory=dict)
+
+
+@dataclass
+class StageCounts:
+    """What a stage did with a batch."""
+
+    accepted: int = 0
+    rejected: dict[str, int] = field(default_factory=dict)
+    warned: dict[str, int] = field(default_factory=dict)
+
+
+class Assignments(Protocol):
+    """Told by a source, inside `poll`, which partitions come and go."""
+
+    def assigned(self, partition: int) -> int | None:
+        """Make the partition's state ready; returns the input offset at which to start, None for the group's committed one."""
+        ...
+
+    def revoked(self, partition: int) -> None:
+        """The partition's state is no longer this worker's."""
+        ...
+
+
+class Source(Protocol):
+    """The input topic, shared with the other workers of a consumer group."""
+
+    def poll(self, max_records: int, timeout: float) -> Records:
+        """Up to `max_records` committed messages, waiting at most `timeout` seconds for the first one.
+
+        Rebalances happen inside; messages of a partition that was revoked meanwhile are never returned.
+        """
+        ...
+
+    def rewind(self) -> None:
+        """After an aborted commit: restore each partition's state and read again from where that state stands."""
+        ...
+
+    def lag(self) -> dict[int, int]:
+        """For each assigned partition, how many offsets lie between what was read and the end, as last heard."""
+        ...
+
+    def close(self) -> None:
+        """Leave the group, so that others take over at once."""
+        ...
+
+
+class Committer(Protocol):
+    """Makes a prepared batch visible, with the input's offsets."""
+
+    def commit(self, prepared: Prepared) -> None:
+        """All of it or nothing (exactly once), or all of it at least once.
+
+        Raises:
+            CommitAborted: nothing became visible; restore the state, rewind and go on.
+            Fenced: another worker holds this one's place; stop.
+
+        """
+        ...
+
+    def close(self) -> None:
+        """Abort what is open and release the connection."""
+        ...
+
+
+class LogReader(Protocol):
+    """Reads a partition from a place to its present end, outside any group."""
+
+    def read(self, topic: str, partition: int, start: int = 0) -> Iterator[LogRecord]:
+        """The committed messages from offset `start` to the end that the log has now."""
+        ...
+
+    def committed(self, topic: str, partition: int) -> int | None:
+        """The group's committed offset, after every open transaction on it is decided."""
+        ...
+
+    def fetch(self, topic: str, partition: int, offsets: Sequence[int]) -> dict[int, LogRecord]:
+        """The messages at these offsets, as far as the log still has them."""
+        ...
+
+
+class RecordStream(Protocol):
+    """A topic of one partition that is followed from its beginning; each record is handed out once."""
+
+    def catch_up(self) -> list[LogRecord]:
+        """Everything up to the end that the topic has now, waiting for it."""
+        ...
+
+    def poll(self) -> list[LogRecord]:
+        """What has come since, without waiting."""
+        ...
+
+
+class Sender(Protocol):
+    """Publishes single messages; delivery errors are raised."""
+
+    def send(
+        self, topic: str, key: bytes | None, value: bytes | None, *, headers: Headers | None = None, partition: int | None = None
+    ) -> None:
+        """Queue a message."""
+        ...
+
+    def flush(self) -> None:
+        """Wait until everything queued is delivered."""
+        ...
+
+    def first_offset(self, topic: str) -> int:
+        """The offset of the first message that this sender had delivered to the topic."""
+        ...

@@ -1,0 +1,95 @@
+"""Contracts on the compacted schemas topic.
+
+Two kinds of records: a schema's text under its fingerprint (in hex), and a fingerprint under the name of the topic whose contract
+it now is.
+"""
+
+import time
+from collections.abc import Callable, Mapping
+
+from tidemill.schemas.compatibility import require
+from tidemill.schemas.contract import Contract
+from tidemill.schemas.resolver import KnownSchemas, SchemaSource
+from tidemill.streams.ports import RecordStream, Sender
+
+_ASK_AGAIN_SECONDS = 1.0
+
+
+class SchemaTopic:
+    """A `SchemaSource` over P.schemas; ids and GUIDs are looked up in a schema registry, if one is given."""
+
+    def __init__(
+        self, stream: RecordStream, registry: SchemaSource | None = None, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._stream, self._registry, self._clock = stream, registry, clock
+        self._known = KnownSchemas([])
+        self._by_topic: dict[str, Contract] = {}
+        self._asked = float("-inf")
+
+    def refresh(self) -> None:
+        """Take in what was published since."""
+        self._asked = self._clock()
+        for record in self._stream.catch_up():
+            if record.value is None or record.key is None:
+                continue
+            if record.value.startswith(b"{"):
+                self._known.add(Contract.parse(record.value.decode()))
+            else:
+                contract = self._known.by_fingerprint(bytes.fromhex(record.value.decode()))
+                if contract is not None:
+                    self._by_topic[record.key.decode()] = contract
+
+    def latest(self, topic: str) -> Contract | None:
+        """The contract that was last published for a topic."""
+        return self._by_topic.get(topic)
+
+    def topics(self) -> dict[str, Contract]:
+        """Every topic's contract."""
+        return dict(self._by_topic)
+
+    def add(self, contract: Contract) -> None:
+        """Know a contract without asking the topic."""
+        self._known.add(contract)
+
+    def by_fingerprint(self, fingerprint: bytes) -> Contract | None:
+        """Find a schema; the topic is asked again for an unknown one, but at most once a second, whatever is on the wire."""
+        found = self._known.by_fingerprint(fingerprint)
+        if found is None and self._clock() - self._asked >= _ASK_AGAIN_SECONDS:
+            self.refresh()
+            found = self._known.by_fingerprint(fingerprint)
+        return found
+
+    def by_id(self, schema_id: int) -> Contract | None:
+        """Find a schema by its number in the registry."""
+        return None if self._registry is None else self._registry.by_id(schema_id)
+
+    def by_guid(self, guid: bytes) -> Contract | None:
+        """Find a schema by its GUID in the registry."""
+        return None if self._registry is None else self._registry.by_guid(guid)
+
+
+def publish_contracts(name: str, contracts: Mapping[str, Contract], known: SchemaTopic, sender: Sender) -> list[str]:
+    """Publish the contracts of a pipeline's topics, if they are new and can read what the last ones wrote.
+
+    Returns the topics whose contract is new.
+
+    Raises:
+        IncompatibleSchema: naming the topic, the field and the rule; nothing is published then.
+
+    """
+    known.refresh()
+    changed = {}
+    for suffix, contract in contracts.items():
+        topic = f"{name}.{suffix}"
+        former = known.latest(topic)
+        if former is not None and former.text == contract.text:
+            continue
+        if former is not None:
+            require(former, contract, "backward", topic)
+        changed[topic] = contract
+    for topic, contract in changed.items():
+        sender.send(f"{name}.schemas", contract.fingerprint_hex.encode(), contract.text.encode(), partition=0)
+        sender.send(f"{name}.schemas", topic.encode(), contract.fingerprint_hex.encode(), partition=0)
+    sender.flush()
+    known.refresh()
+    return list(changed)

@@ -1,0 +1,179 @@
+"""A task: the stages of one worker, fused into one step from consumed records to all that must be written.
+
+    prepared = task.prepare(records)       # in memory: outputs, state changes, offsets
+    committer.commit(prepared)             # the only broker I/O: one transaction
+    task.committed(prepared)               # bookkeeping
+"""
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from tidemill.processors.online_inference.stage import OnlineInference
+from tidemill.processors.stage import Stage
+from tidemill.schemas.batch import Batch, Origin, Processed
+from tidemill.schemas.codec import Codec
+from tidemill.schemas.resolver import SchemaSource
+from tidemill.streams.plan import STAGES, Plan
+from tidemill.streams.ports import ChangelogEntry, LogReader, Output, Prepared, Records, StageCounts
+from tidemill.streams.rejections import RejectedRow, rejected_output
+from tidemill.streams.state import PartitionState
+
+Observer = Callable[[Prepared], None]
+
+
+class Task:
+    """Runs a group of neighbouring stages; input, outputs and results are the same however the stages are grouped.
+
+    Memory follows the log: `assigned` rebuilds a partition's state from the changelog, `revoked` drops it, and after a commit
+    that failed the caller must do both, because `prepare` has already moved the state on.
+    """
+
+    def __init__(
+        self, plan: Plan, stages: Sequence[str], schemas: SchemaSource, reader: LogReader, prefix: Callable[[str], bytes | None]
+    ) -> None:
+        self.plan = plan
+        self.stage_names = tuple(stages)
+        self.input_topic = plan.input_of(stages[0])
+        by_name: dict[str, Stage] = {stage.name: stage for stage in plan.make_stages()}
+        self._stages = [by_name[name] for name in stages]
+        self._reader = reader
+        self._decoder = Codec(plan.input_contract(stages[0]), schemas)
+        self._encoders = {
+            name: Codec(plan.output_contract(name), schemas, prefix(plan.output_of(name).removeprefix(f"{plan.name}.")))
+            for name in stages
+        }
+        self._from_events = stages[0] == STAGES[0]
+        self._state: dict[int, PartitionState] = {}
+
+    @property
+    def inference(self) -> OnlineInference | None:
+        """The stage that serves models, if this task has it."""
+        return next((stage for stage in self._stages if isinstance(stage, OnlineInference)), None)
+
+    def assigned(self, partition: int) -> int | None:
+        """Rebuild the partition's state from the changelog; returns the input offset at which to go on, None if it has none."""
+        self.revoked(partition)
+        state = PartitionState(self.plan.topic("changelog"), partition, self._stages, self.input_topic)
+        offset = state.restore(self._reader)
+        self._state[partition] = state
+        return offset
+
+    def revoked(self, partition: int) -> None:
+        """Drop the partition's state."""
+        self._state.pop(partition, None)
+        for stage in self._stages:
+            stage.drop(partition)
+
+    def prepare(self, records: Records) -> Prepared:
+        """Turn consumed records into everything that must be written for them; no I/O, except to look up original bytes.
+
+        Every record becomes one output of the last stage or one rejection, unless it was processed before.
+        """
+        decoded = self._decoder.decode(records.values, records.headers)
+        batch = Batch(decoded.table, self._origin(records, decoded.table, decoded.rows))
+        batch = batch.take(np.flatnonzero(self._is_new(batch.origin.partition, batch.origin.offset)))
+        rejected = [
+            RejectedRow.undecodable(self.stage_names[0], self.input_topic, records, bad.row, bad.reason, bad.message)
+            for bad in decoded.bad
+            if not self._from_events or self._is_new(records.partition[[bad.row]], records.offset[[bad.row]])[0]
+        ]
+        counts = {name: StageCounts() for name in self.stage_names}
+        for row in rejected:
+            _count(counts[self.stage_names[0]].rejected, row.reason, 1)
+        outputs = []
+        positions = self._positions(records, batch.origin)
+        for stage in self._stages:
+            processed = stage.process(batch)
+            rejected += self._rejected_rows(stage.name, batch, processed, records)
+            self._tally(counts[stage.name], processed)
+            batch = processed.accepted
+            outputs.append(self._encode(stage.name, batch, records))
+        if rejected:
+            originals = None if self._from_events else self._reader
+            outputs.append(rejected_output(self.plan, rejected, originals))
+        offsets = {p: int(records.offset[rows][-1]) + 1 for p, rows in _by_partition(records.partition)}
+        return Prepared([o for o in outputs if len(o)], self._changelog(positions, offsets), offsets, counts)
+
+    def committed(self, prepared: Prepared) -> None:
+        """Take note that a commit succeeded."""
+        for partition, offset in prepared.offsets.items():
+            self._state[partition].committed = offset
+
+    def _origin(self, records: Records, table: pa.Table, rows: NDArray[np.int64]) -> Origin:
+        if self._from_events:
+            return Origin(records.partition[rows], records.offset[rows], records.timestamp[rows], rows)
+        return Origin(
+            table["source_partition"].to_numpy().astype(np.int32),
+            table["source_offset"].to_numpy().astype(np.int64),
+            records.timestamp[rows],
+            rows,
+        )
+
+    def _is_new(self, partition: NDArray[np.int32], offset: NDArray[np.int64]) -> NDArray[np.bool_]:
+        """Which source offsets lie past what the state already holds: after a change of layout input may be read again."""
+        new = np.ones(len(partition), dtype=bool)
+        for p in np.unique(partition):
+            state = self._state.get(int(p))
+            if state is not None:
+                new &= (partition != p) | (offset >= state.source_offset)
+        return new
+
+    def _positions(self, records: Records, origin: Origin) -> dict[int, int]:
+        """For each source partition, the first event offset that is not part of this batch."""
+        if self._from_events:
+            return {p: int(records.offset[rows][-1]) + 1 for p, rows in _by_partition(records.partition)}
+        return {p: int(origin.offset[rows][-1]) + 1 for p, rows in _by_partition(origin.partition)}
+
+    def _rejected_rows(self, stage: str, batch: Batch, processed: Processed, records: Records) -> list[RejectedRow]:
+        origin, events = batch.origin, self.plan.topic("events")
+        return [
+            RejectedRow(
+                stage,
+                rejection.reason,
+                rejection.message,
+                events,
+                int(origin.partition[rejection.row]),
+                int(origin.offset[rejection.row]),
+                int(origin.timestamp[rejection.row]),
+                records.keys[origin.row[rejection.row]],
+                records.values[origin.row[rejection.row]] if self._from_events else None,
+            )
+            for rejection in processed.rejected
+        ]
+
+    @staticmethod
+    def _tally(counts: StageCounts, processed: Processed) -> None:
+        counts.accepted += len(processed.accepted)
+        for rejection in processed.rejected:
+            _count(counts.rejected, rejection.reason, 1)
+        for name, number in processed.warnings.items():
+            _count(counts.warned, name, number)
+
+    def _encode(self, stage: str, batch: Batch, records: Records) -> Output:
+        contract = self.plan.output_contract(stage)
+        table = batch.table
+        if "source_partition" not in table.column_names:
+            table = table.append_column("source_partition", pa.array(batch.origin.partition))
+            table = table.append_column("source_offset", pa.array(batch.origin.offset))
+        values = self._encoders[stage].encode(table.select(contract.arrow.names).cast(contract.arrow))
+        keys = [records.keys[row] for row in batch.origin.row]
+        return Output(self.plan.output_of(stage), batch.origin.partition, batch.origin.timestamp, keys, values)
+
+    def _changelog(self, positions: dict[int, int], offsets: dict[int, int]) -> list[ChangelogEntry]:
+        entries: list[ChangelogEntry] = []
+        for partition, input_offset in offsets.items():
+            entries += self._state[partition].advance(positions.get(partition), input_offset)
+        return entries
+
+
+def _by_partition(partition: NDArray[np.int32]) -> list[tuple[int, slice]]:
+    ids, starts = np.unique(partition, return_index=True)
+    stops = [*starts[1:].tolist(), len(partition)]
+    return [(int(p), slice(int(a), int(b))) for p, a, b in zip(ids, starts, stops, strict=True)]
+
+
+def _count(counts: dict[str, int], name: str, number: int) -> None:
+    counts[name] = counts.get(name, 0) + number

@@ -1,0 +1,92 @@
+"""Tidemill: event-driven streaming machine learning on Apache Kafka.
+
+Declare a pipeline, run it with `tidemill run FILE`, talk to it with `Client`.
+"""
+
+from importlib.metadata import version as _version
+
+from tidemill.client import Client, Subscription
+from tidemill.declaration import Events, Labels, Model
+from tidemill.pipeline import Pipeline
+from tidemill.processors.feature_enrichment import (
+    count,
+    decayed_mean,
+    expression,
+    fields,
+    file_table,
+    last,
+    lookup,
+    max,
+    mean,
+    min,
+    sum,
+    topic_table,
+    window,
+)
+from tidemill.processors.sanity_check import (
+    between,
+    check,
+    matches,
+    not_in_future,
+    not_late,
+    not_older_than,
+    one_of,
+    present,
+    unique,
+)
+from tidemill.results import Prediction, Rejection
+from tidemill.schemas.contract import Contract
+from tidemill.schemas.errors import (
+    BrokerError,
+    DeclarationError,
+    EncodeError,
+    IncompatibleSchema,
+    ModelError,
+    SchemaError,
+    StreamError,
+    TidemillError,
+)
+
+__version__ = _version("tidemill")
+
+__all__ = [
+    "BrokerError",
+    "Client",
+    "Contract",
+    "DeclarationError",
+    "EncodeError",
+    "Events",
+    "IncompatibleSchema",
+    "Labels",
+    "Model",
+    "ModelError",
+    "Pipeline",
+    "Prediction",
+    "Rejection",
+    "SchemaError",
+    "StreamError",
+    "Subscription",
+    "TidemillError",
+    "between",
+    "check",
+    "count",
+    "decayed_mean",
+    "expression",
+    "fields",
+    "file_table",
+    "last",
+    "lookup",
+    "matches",
+    "max",
+    "mean",
+    "min",
+    "not_in_future",
+    "not_late",
+    "not_older_than",
+    "one_of",
+    "present",
+    "sum",
+    "topic_table",
+    "unique",
+    "window",
+]

@@ -1,0 +1,30 @@
+"""The program `tidemill`."""
+
+import importlib
+import sys
+
+import typer
+
+from tidemill.schemas.errors import TidemillError
+
+app = typer.Typer(
+    name="tidemill",
+    help="Event-driven streaming machine learning on Apache Kafka.",
+    no_args_is_help=True,
+    rich_markup_mode="markdown",
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+for _module in ("run", "data", "training", "proof", "demo"):
+    importlib.import_module(f"tidemill.cli.{_module}").register(app)
+for _module in ("broker", "topics", "schemas"):
+    app.add_typer(importlib.import_module(f"tidemill.cli.{_module}").app, name=_module)
+
+
+def main() -> None:
+    """Run the program; a refusal is one line on standard error and an exit code, never a traceback."""
+    try:
+        app()
+    except TidemillError as error:
+        sys.stderr.write(f"error: {error}\n")
+        raise SystemExit(error.exit_code) from None

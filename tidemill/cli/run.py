@@ -1,0 +1,170 @@
+"""`tidemill run` and the worker processes that it starts; `tidemill describe`."""
+
+import json
+import logging
+import os
+import signal
+import sys
+import threading
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from tidemill.cli.options import AsJson, Bootstrap, DEFAULT_BOOTSTRAP, PipelineFile, RegistryUrl, home, out, print_json, print_table
+from tidemill.schemas.errors import StreamError
+from tidemill.streams.plan import STAGES, Plan, stage_group
+
+Stages = Annotated[
+    str,
+    typer.Option(
+        "--stages",
+        help="`all` fused in each worker, `each` in a worker of its own, or some that follow each other: `sanity_check,feature_enrichment`.",
+    ),
+]
+Delivery = Annotated[str, typer.Option("--delivery", help="`exactly-once` (transactions) or `at-least-once`.")]
+Trusted = Annotated[
+    list[str] | None, typer.Option("--trust-model", metavar="SHA256", help="Load this model although skops cannot vouch for it. Repeatable.")
+]
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands."""
+    app.command()(run)
+    app.command(hidden=True)(worker)
+    app.command()(describe)
+
+
+def run(
+    pipeline: PipelineFile,
+    workers: Annotated[int, typer.Option("--workers", min=1, max=64, help="Processes for each group of stages.")] = 1,
+    stages: Stages = "all",
+    delivery: Delivery = "exactly-once",
+    bootstrap_servers: Bootstrap = None,
+    registry_url: RegistryUrl = None,
+    trust_model: Trusted = None,
+    metrics_port: Annotated[int, typer.Option("--metrics-port", help="First worker's Prometheus port; the next take the next. 0: any free one.")] = 9464,
+    metrics_host: Annotated[str, typer.Option("--metrics-host", help="Address that the metrics are served on.")] = "127.0.0.1",
+    max_batch: Annotated[int, typer.Option("--max-batch", min=1, help="Most events in one transaction.")] = 10_000,
+) -> None:
+    """Run a pipeline: create its topics, publish its contracts, and start its workers.
+
+    Ends on Ctrl-C or SIGTERM, after every worker has committed what it had in hand. Start it on more machines to share the load.
+
+    Examples:
+
+        tidemill run flights.py
+        tidemill run flights.py --workers 4 --bootstrap-servers kafka-1:9092,kafka-2:9092
+        tidemill run flights.py --stages each --delivery at-least-once
+    """
+    from tidemill.cli.processes import start_workers
+    from tidemill.loading import load_pipeline
+    from tidemill.streams.kafka.connection import Connection
+
+    _log_to_stderr("supervisor")
+    connection = Connection.from_environment(bootstrap_servers, DEFAULT_BOOTSTRAP)
+    plan = load_pipeline(pipeline).plan()
+    stop = _stop_signal()
+    supervisor = start_workers(
+        pipeline,
+        plan,
+        connection,
+        groups=_groups(stages),
+        workers=workers,
+        registry_url=registry_url,
+        options=["--delivery", delivery, "--max-batch", str(max_batch), *(a for sha in trust_model or [] for a in ("--trust-model", sha))],
+        metrics=(metrics_host, metrics_port),
+    )
+    supervisor.run(stop.is_set)
+
+
+def worker(
+    pipeline: PipelineFile,
+    stages: Stages = "all",
+    slot: Annotated[str, typer.Option("--slot")] = "0",
+    delivery: Delivery = "exactly-once",
+    bootstrap_servers: Bootstrap = None,
+    registry_url: RegistryUrl = None,
+    trust_model: Trusted = None,
+    metrics_port: Annotated[int, typer.Option("--metrics-port")] = 0,
+    metrics_host: Annotated[str, typer.Option("--metrics-host")] = "127.0.0.1",
+    max_batch: Annotated[int, typer.Option("--max-batch", min=1)] = 10_000,
+    note: Annotated[Path | None, typer.Option("--note", help="Where to write pid and metrics address.")] = None,
+) -> None:
+    """One worker process; it stops when its standard input closes."""
+    from tidemill.loading import load_pipeline
+    from tidemill.streams.kafka.connection import Connection
+    from tidemill.streams.loop import LoopOptions
+    from tidemill.streams.metrics import Metrics
+    from tidemill.streams.worker import WorkerOptions, run_worker
+
+    _log_to_stderr(slot)
+    (group,) = _groups(stages)
+    options = WorkerOptions(group, slot, delivery, registry_url, tuple(trust_model or ()), LoopOptions(max_records=max_batch))
+    stop = _stop_signal()
+    threading.Thread(target=_stop_with_parent, args=(stop,), daemon=True).start()
+    metrics = Metrics()
+    try:
+        port = metrics.expose(metrics_host, metrics_port)
+    except OSError:
+        port = metrics.expose(metrics_host, 0)
+        logging.getLogger(__name__).warning("metrics port %d is taken; serving on %d", metrics_port, port)
+    if note is not None:
+        note.write_text(json.dumps({"pid": os.getpid(), "stages": group, "slot": slot, "metrics": f"{metrics_host}:{port}"}))
+    connection = Connection.from_environment(bootstrap_servers, DEFAULT_BOOTSTRAP)
+    run_worker(load_pipeline(pipeline).plan(), connection, options, metrics, stop.is_set)
+
+
+def describe(pipeline: PipelineFile, as_json: AsJson = False) -> None:
+    """Show what a pipeline does: its topics, contracts, stages, checks and features, without any cluster."""
+    from tidemill.loading import load_pipeline
+
+    plan = load_pipeline(pipeline).plan()
+    if as_json:
+        print_json(_description(plan))
+        return
+    out.print(f"[bold]{plan.name}[/bold], version {plan.version}, keyed by {plan.event_key}")
+    for stage in STAGES:
+        out.print(f"  {plan.input_of(stage)} → [bold]{stage}[/bold] → {plan.output_of(stage)}")
+    rows = [{"topic": s.name, "partitions": s.partitions or plan.partitions, "holds": s.purpose} for s in plan.topics()]
+    print_table("\nTopics", rows)
+    features = [{"field": f.name, "type": str(f.arrow), "nullable": f.nullable} for f in plan.contracts["features"].fields]
+    print_table("\nFeatures", features)
+
+
+def _description(plan: Plan) -> dict[str, object]:
+    return {
+        "name": plan.name,
+        "version": plan.version,
+        "stages": [{"stage": s, "input": plan.input_of(s), "output": plan.output_of(s)} for s in STAGES],
+        "topics": [{"name": s.name, "partitions": s.partitions or plan.partitions, "config": dict(s.config), "holds": s.purpose} for s in plan.topics()],
+        "contracts": {plan.topic(k): {"fingerprint": c.fingerprint_hex, "schema": c.schema} for k, c in plan.contracts.items()},
+        "declaration": plan.description,
+    }
+
+
+def _groups(stages: str) -> list[tuple[str, ...]]:
+    if stages == "all":
+        return [STAGES]
+    if stages == "each":
+        return [(stage,) for stage in STAGES]
+    return [stage_group([name.strip() for name in stages.split(",")])]
+
+
+def _stop_signal() -> threading.Event:
+    stop = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: stop.set())
+    return stop
+
+
+def _stop_with_parent(stop: threading.Event) -> None:
+    while sys.stdin.buffer.read(1):
+        pass
+    stop.set()
+
+
+def _log_to_stderr(name: str) -> None:
+    form = f"%(asctime)s level=%(levelname)s worker={name} %(name)s: %(message)s"
+    logging.basicConfig(level=logging.INFO, format=form, stream=sys.stderr)
+    logging.getLogger("tidemill.librdkafka").setLevel(logging.WARNING)

@@ -1,0 +1,212 @@
+"""The client: send events and labels, subscribe to predictions and rejections."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
+from types import TracebackType
+from typing import Any, Generic, Self, TypeVar
+
+import pyarrow as pa
+
+from tidemill.pipeline import Pipeline
+from tidemill.processors.sanity_check.constraints import ContractCheck
+from tidemill.results import Prediction, Rejection
+from tidemill.schemas.codec import Codec
+from tidemill.schemas.codec.rows import to_columns
+from tidemill.schemas.contract import Contract
+from tidemill.schemas.errors import EncodeError, StreamError
+from tidemill.schemas.framing import Confluent
+from tidemill.streams.kafka.connection import Connection
+from tidemill.streams.kafka.follower import Follower
+from tidemill.streams.kafka.publisher import Publisher
+from tidemill.streams.kafka.registry import Registry
+from tidemill.streams.kafka.subscription import KafkaSubscription
+from tidemill.streams.ports import LogRecord
+from tidemill.streams.schema_topic import SchemaTopic
+
+T = TypeVar("T")
+
+
+class Subscription(Generic[T]):
+    """Results as they are committed, for `for` and for `async for`.
+
+    Iteration ends after `timeout` seconds without a message, or never when it is None. `close`, or leaving a `with` block, releases
+    the connection.
+    """
+
+    def __init__(self, source: KafkaSubscription, decode: Callable[[list[LogRecord]], list[T]], timeout: float | None) -> None:
+        self._source, self._decode, self._timeout = source, decode, timeout
+        self._ready: list[T] = []
+
+    def __iter__(self) -> Iterator[T]:
+        while self._fill():
+            yield from self._taken()
+
+    async def __aiter__(self) -> AsyncIterator[T]:
+        while await asyncio.to_thread(self._fill):
+            for item in self._taken():
+                yield item
+
+    def _fill(self) -> bool:
+        waited = 0.0
+        while not self._ready:
+            if self._timeout is not None and waited >= self._timeout:
+                return False
+            step = 1.0 if self._timeout is None else min(1.0, self._timeout - waited)
+            self._ready = self._decode(self._source.poll(step))
+            waited += step
+        return True
+
+    def _taken(self) -> list[T]:
+        taken, self._ready = self._ready, []
+        return taken
+
+    def close(self) -> None:
+        """Release the connection."""
+        self._source.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self.close()
+
+
+class Client:
+    """A producer and subscriber of one pipeline, named or as declared.
+
+    Given a name alone, the contracts are read from the pipeline's schemas topic, so that it works where the pipeline's code
+    is not. Events are checked against the contract, constraints included, before they leave.
+
+        with tm.Client("flights") as client:
+            client.send({"flight_id": "…", …})
+            for prediction in client.predictions():
+                …
+
+    Raises:
+        StreamError: the cluster or the pipeline's topics are not there.
+        EncodeError: an event does not fit its contract.
+
+    """
+
+    def __init__(
+        self, pipeline: Pipeline | str, bootstrap_servers: str | None = None, *, registry_url: str | None = None,
+        default_bootstrap: str | None = None,
+    ) -> None:
+        self.name = pipeline if isinstance(pipeline, str) else pipeline.name
+        self.connection = Connection.from_environment(bootstrap_servers, default_bootstrap)
+        self._registry = Registry(registry_url) if registry_url else None
+        self.schemas = SchemaTopic(Follower(self.connection, f"{self.name}.schemas"), self._registry)
+        self._plan = None if isinstance(pipeline, str) else pipeline.plan()
+        self._publisher: Publisher | None = None
+        self._senders: dict[str, tuple[Contract, Codec, ContractCheck, str]] = {}
+
+    def contract(self, suffix: str) -> Contract:
+        """The contract of one of the pipeline's topics, such as "events"."""
+        if self._plan is not None:
+            return self._plan.contracts[suffix]
+        topic = f"{self.name}.{suffix}"
+        found = self.schemas.latest(topic)
+        if found is None:
+            self.schemas.refresh()
+            found = self.schemas.latest(topic)
+        if found is None:
+            raise StreamError(f"no contract is published for {topic}; was pipeline {self.name!r} ever started on {self.connection.bootstrap_servers}?")
+        return found
+
+    def contracts(self) -> dict[str, Contract]:
+        """Every contract of the pipeline, by topic suffix."""
+        if self._plan is not None:
+            return dict(self._plan.contracts)
+        self.schemas.refresh()
+        return {topic.removeprefix(f"{self.name}."): contract for topic, contract in self.schemas.topics().items()}
+
+    def send(self, event: Mapping[str, Any]) -> None:
+        """Queue one event; `flush` waits for its delivery.
+
+        Raises:
+            EncodeError: it does not fit the contract; nothing was sent.
+            StreamError: an earlier event could not be delivered.
+
+        """
+        self.send_many([event])
+
+    def send_many(self, events: Iterable[Mapping[str, Any]] | pa.Table) -> int:
+        """Queue many events, as rows or as an Arrow table with the contract's columns; returns how many."""
+        return self._send("events", events)
+
+    def send_labels(self, labels: Iterable[Mapping[str, Any]] | pa.Table) -> int:
+        """Queue labels; returns how many."""
+        return self._send("labels", labels)
+
+    def flush(self) -> None:
+        """Wait until everything queued is delivered, and raise what was not."""
+        if self._publisher is not None:
+            self._publisher.flush()
+
+    def predictions(self, *, since: str = "now", timeout: float | None = None, group: str | None = None) -> Subscription[Prediction]:
+        """Predictions as they are committed, from "now" on or from the "beginning"."""
+        codec = Codec(self.contract("predictions"), self.schemas)
+
+        def decode(records: list[LogRecord]) -> list[Prediction]:
+            rows = codec.decode([r.value for r in records], [r.headers for r in records]).table.to_pylist()
+            return [Prediction.from_row(row) for row in rows]
+
+        return Subscription(self._subscribe("predictions", since, group), decode, timeout)
+
+    def rejections(self, *, since: str = "now", timeout: float | None = None, group: str | None = None) -> Subscription[Rejection]:
+        """Rejected events as they are committed, with the reasons."""
+        source = self._subscribe("rejected", since, group)
+        return Subscription(source, lambda records: [Rejection.from_record(r) for r in records], timeout)
+
+    def rows(self, suffix: str, *, since: str = "now", timeout: float | None = None) -> Subscription[dict[str, Any]]:
+        """The decoded rows of any of the pipeline's topics that has a contract."""
+        codec = Codec(self.contract(suffix), self.schemas)
+
+        def decode(records: list[LogRecord]) -> list[dict[str, Any]]:
+            rows: list[dict[str, Any]] = codec.decode([r.value for r in records], [r.headers for r in records]).table.to_pylist()
+            return rows
+
+        return Subscription(self._subscribe(suffix, since, None), decode, timeout)
+
+    def _subscribe(self, suffix: str, since: str, group: str | None) -> KafkaSubscription:
+        return KafkaSubscription(self.connection, f"{self.name}.{suffix}", since, group)
+
+    def _send(self, suffix: str, given: Iterable[Mapping[str, Any]] | pa.Table) -> int:
+        contract, codec, check, key = self._sender(suffix)
+        if not isinstance(given, pa.Table):
+            given = to_columns(contract, list(given))
+        for fault in check.faults(given):
+            raise EncodeError(f"{contract.name}, row {fault.row}: {fault.message}")
+        values = codec.encode(given)
+        if self._publisher is None:
+            self._publisher = Publisher(self.connection)
+        topic = f"{self.name}.{suffix}"
+        for name, value in zip(_keys(given[key]), values, strict=True):
+            self._publisher.send(topic, name, value)
+        return len(values)
+
+    def _sender(self, suffix: str) -> tuple[Contract, Codec, ContractCheck, str]:
+        if suffix not in self._senders:
+            contract = self.contract(suffix)
+            prefix = None
+            if self._registry is not None:
+                prefix = Confluent(self._registry.register(f"{self.name}.{suffix}", contract)).prefix
+            roles = contract.schema.get("tidemill", {})
+            key = roles.get("key") or roles["id"]
+            self._senders[suffix] = (contract, Codec(contract, self.schemas, prefix), ContractCheck(contract), key)
+        return self._senders[suffix]
+
+    def close(self) -> None:
+        """Deliver what is queued and release the connections."""
+        self.flush()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        if kind is None:
+            self.close()
+
+
+def _keys(column: pa.ChunkedArray) -> Sequence[bytes | None]:
+    return [None if value is None else str(value).encode() for value in column.to_pylist()]

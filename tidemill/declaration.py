@@ -1,0 +1,122 @@
+"""The parts of a pipeline that name contracts: events, labels, the model, reference tables."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import pyarrow as pa
+
+from tidemill.processors.duration import duration
+from tidemill.processors.frames import to_polars
+from tidemill.processors.online_inference.target import ClassLabel, Target
+from tidemill.processors.sanity_check.stage import NanPolicy
+from tidemill.schemas.contract import Contract
+from tidemill.schemas.errors import DeclarationError, nearest
+
+ContractLike = Contract | Path | str | Mapping[str, Any]
+
+
+def as_contract(given: ContractLike, base: Path) -> Contract:
+    """A contract as it is, from a file (relative to `base`), or from a schema written out as a mapping."""
+    if isinstance(given, Contract):
+        return given
+    if isinstance(given, Mapping):
+        return Contract.parse(given)
+    return Contract.load(base / given)
+
+
+@dataclass(frozen=True)
+class Events:
+    """What comes in: its contract, and which fields are its key, its time and its id.
+
+    `contract` is an .avsc file (relative to the pipeline file), a `Contract`, or the schema as a dict. `key` decides the
+    partition, and so what windows are kept by. `nan` says what NaN and infinity mean: "reject", "null" or "allow".
+    """
+
+    contract: ContractLike
+    key: str
+    time: str
+    id: str
+    nan: NanPolicy = "reject"
+
+    def check(self, contract: Contract) -> None:
+        """Raise DeclarationError or SchemaError unless the fields can serve."""
+        for role, name in (("key", self.key), ("time", self.time), ("id", self.id)):
+            field = contract.field(name)
+            if role != "key" and field.nullable:
+                raise DeclarationError(f"{contract.name}.{name} is the events' {role} and must not be nullable")
+        if not pa.types.is_timestamp(contract.arrow.field(self.time).type):
+            kind = contract.arrow.field(self.time).type
+            raise DeclarationError(f"{contract.name}.{self.time} is the events' time: expected a timestamp, got {kind}")
+        for name in (self.key, self.id):
+            kind = contract.arrow.field(name).type
+            if not (pa.types.is_string(kind) or pa.types.is_integer(kind)):
+                raise DeclarationError(f"{contract.name}.{name}: expected text or an integer for a key or id, got {kind}")
+        if self.nan not in ("reject", "null", "allow"):
+            raise DeclarationError(f"nan must be 'reject', 'null' or 'allow', not {self.nan!r}")
+
+
+@dataclass(frozen=True)
+class Labels:
+    """What comes later: its contract, which field is the event's id, and the label as an expression over its fields.
+
+    `classes` are the possible labels; they may be left out for a boolean label (False and True) and for a number (regression).
+    A null label says nothing about its event. `within` is how long after the event a label may still come.
+    """
+
+    contract: ContractLike
+    id: str
+    label: pl.Expr
+    within: str | timedelta = "7d"
+    classes: Sequence[ClassLabel] | None = None
+
+    def kind(self, contract: Contract) -> pl.DataType:
+        """The label's type, found without any data."""
+        contract.field(self.id)
+        duration(self.within)
+        try:
+            return to_polars(contract.arrow.empty_table()).select(self.label.alias("label")).schema["label"]
+        except pl.exceptions.PolarsError as error:
+            raise DeclarationError(f"the label cannot be computed from {contract.name}: {error}") from None
+
+    def target_classes(self, contract: Contract) -> tuple[ClassLabel, ...]:
+        """The declared or implied classes; none for a regression."""
+        kind = self.kind(contract)
+        if self.classes is not None:
+            return tuple(self.classes)
+        if kind == pl.Boolean:
+            return (False, True)
+        if kind.is_numeric():
+            return ()
+        raise DeclarationError(f"the label is {kind}: declare its classes, e.g. Labels(..., classes=['low', 'high'])")
+
+
+@dataclass(frozen=True)
+class Model:
+    """The model: an unfitted scikit-learn estimator (or anything alike) and the features that it sees.
+
+    `prior` is answered until a first model is announced: the probability of True (or of each class), or a number. Without it,
+    events before the first model are rejected as `no_model`.
+    """
+
+    estimator: Any
+    features: Sequence[str]
+    prior: float | Mapping[Any, float] | None = None
+
+    def target(self, classes: tuple[ClassLabel, ...]) -> Target:
+        """What the predictions hold."""
+        return Target(classes, self.prior)
+
+    def check(self, features: pa.Schema) -> None:
+        """Raise DeclarationError unless the named features exist and have a type that models can use."""
+        if not self.features:
+            raise DeclarationError("Model(features=[...]): name at least one feature")
+        for name in self.features:
+            if name not in features.names:
+                raise DeclarationError(f"the model asks for a feature {name!r} that is not declared{nearest(name, features.names)}")
+            kind = features.field(name).type
+            if not (pa.types.is_boolean(kind) or pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_string(kind)):
+                raise DeclarationError(f"feature {name!r} is {kind}; a model takes numbers, booleans and text: make one by an expression")

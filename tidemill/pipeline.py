@@ -1,0 +1,164 @@
+"""A pipeline: declared once, run by workers, read by clients."""
+
+import hashlib
+import json
+import re
+import sys
+from collections.abc import Mapping, Sequence
+from datetime import timedelta
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from tidemill.declaration import Events, Labels, Model, as_contract
+from tidemill.processors.duration import duration
+from tidemill.processors.feature_enrichment import FeatureEnrichment, FileTable, Lookup, TopicTable
+from tidemill.processors.feature_enrichment.lookup_table import ReferenceTable
+from tidemill.processors.feature_enrichment.plan import Feature
+from tidemill.processors.online_inference import OnlineInference
+from tidemill.processors.online_inference.target import Target
+from tidemill.processors.sanity_check import Check, SanityCheck
+from tidemill.processors.stage import Stage
+from tidemill.schemas.arrow_types import generate
+from tidemill.schemas.contract import Contract
+from tidemill.schemas.derived import event_contract, label_contract, validated_contract
+from tidemill.schemas.errors import DeclarationError
+from tidemill.streams import plan as streams_plan
+from tidemill.streams.plan import Plan
+from tidemill.streams.reference import load_file_table
+
+
+class Pipeline:
+    """Events, the checks that they must pass, the features made of them, and the model that answers them.
+
+    Nothing happens when a pipeline is made but that it is checked: fields, types and names that do not fit are refused with a
+    `DeclarationError`. Paths are relative to `base`, by default the folder of the file in which the pipeline is declared.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        events: Events,
+        *,
+        checks: Sequence[Check] = (),
+        features: Sequence[Feature] = (),
+        tables: Sequence[FileTable | TopicTable] = (),
+        labels: Labels | None = None,
+        model: Model | None = None,
+        partitions: int = 4,
+        retention: str | timedelta = "7d",
+        base: Path | str | None = None,
+    ) -> None:
+        if not re.fullmatch(r"[A-Za-z][A-Za-z0-9_-]{0,99}", name):
+            raise DeclarationError(f"pipeline {name!r}: expected a letter, then letters, digits, - and _ (it begins the topics' names)")
+        if partitions < 1:
+            raise DeclarationError(f"pipeline {name}: expected at least one partition, got {partitions}")
+        self.name, self.events, self.labels, self.model = name, events, labels, model
+        self.checks, self.features, self.tables = tuple(checks), tuple(features), tuple(tables)
+        self.partitions, self.retention_ms = partitions, duration(retention) // 1000
+        # Paths in a pipeline file are relative to that file, however it is loaded.
+        caller = sys._getframe(1).f_globals.get("__file__")
+        self.base = Path(base) if base is not None else Path(caller).parent if caller else Path.cwd()
+        self.contract = event_contract(as_contract(events.contract, self.base), key=events.key, time=events.time, event_id=events.id)
+        self.labels_contract = label_contract(as_contract(labels.contract, self.base), labels.id) if labels is not None else None
+        self._plan: Plan | None = None
+
+    def plan(self) -> Plan:
+        """The pipeline as the engine runs it; reference files are read now."""
+        if self._plan is None:
+            self._plan = self._make_plan()
+        return self._plan
+
+    def target(self) -> Target:
+        """What the pipeline predicts."""
+        if self.model is None or self.labels is None or self.labels_contract is None:
+            return Target((), None)
+        return self.model.target(self.labels.target_classes(self.labels_contract))
+
+    def _make_plan(self) -> Plan:
+        self.events.check(self.contract)
+        if self.model is not None and self.labels is None:
+            raise DeclarationError(f"pipeline {self.name} declares a model but no labels: what is it to learn? Add labels=tm.Labels(...)")
+        tables, topic_tables, hashes = self._load_tables()
+        target = self.target()
+        description = self._describe(hashes)
+        digest = hashlib.sha256(json.dumps(description, sort_keys=True, default=str).encode()).hexdigest()[:12]
+
+        def make_stages() -> Sequence[Stage]:
+            return (self._sanity_check(), self._enrichment(tables, digest), OnlineInference(target))
+
+        _, enrichment, inference = make_stages()
+        assert isinstance(enrichment, FeatureEnrichment)
+        assert isinstance(inference, OnlineInference)
+        features = enrichment.schema
+        if self.model is not None:
+            self.model.check(features)
+        namespace = "tidemill." + re.sub(r"\W", "_", self.name)
+        contracts = {
+            "events": self.contract,
+            "validated": validated_contract(self.contract),
+            "features": generate("Features", namespace, features, f"The features of pipeline {self.name}, as served."),
+            "predictions": generate(
+                "Prediction", namespace, inference.prediction_fields(features), f"A prediction of pipeline {self.name}."
+            ),
+        }
+        if self.labels_contract is not None:
+            contracts["labels"] = self.labels_contract
+        return Plan(
+            name=self.name,
+            version=digest,
+            contracts=contracts,
+            event_id=self.events.id,
+            event_key=self.events.key,
+            target=target,
+            make_stages=make_stages,
+            topic_tables=topic_tables,
+            partitions=self.partitions,
+            retention_ms=self.retention_ms,
+            description=description,
+        )
+
+    def _sanity_check(self) -> SanityCheck:
+        events = self.events
+        return SanityCheck(self.contract, event_id=events.id, event_time=events.time, checks=self.checks, nan=events.nan)
+
+    def _enrichment(self, tables: Mapping[str, ReferenceTable], version: str) -> FeatureEnrichment:
+        return FeatureEnrichment(
+            self.features,
+            self.contract,
+            id_field=self.events.id,
+            key_field=self.events.key,
+            time_field=self.events.time,
+            version=version,
+            tables=tables,
+        )
+
+    def _load_tables(self) -> tuple[dict[str, ReferenceTable], list[streams_plan.TopicTable], dict[str, str]]:
+        """The reference tables, those of them that live in a topic, and what identifies their content."""
+        given = [feature.declaration for feature in self.features if isinstance(feature, Lookup) and feature.declaration]
+        tables: dict[str, ReferenceTable] = {}
+        in_topics: list[streams_plan.TopicTable] = []
+        hashes: dict[str, str] = {}
+        for declared in dict.fromkeys([*self.tables, *given]):
+            if declared.name in tables:
+                raise DeclarationError(f"two reference tables have the name {declared.name!r}; rename one")
+            if isinstance(declared, FileTable):
+                tables[declared.name], hashes[declared.name] = load_file_table(declared, self.base)
+                continue
+            contract = as_contract(declared.contract, self.base)
+            tables[declared.name] = ReferenceTable(declared.name, contract.arrow, declared.key, version=0)
+            in_topics.append(streams_plan.TopicTable(f"{self.name}.table-{declared.name}", contract, tables[declared.name]))
+            hashes[declared.name] = contract.fingerprint_hex
+        return tables, in_topics, hashes
+
+    def _describe(self, tables: Mapping[str, str]) -> dict[str, Any]:
+        """All that decides about features: two pipelines with the same description compute the same ones."""
+        return {
+            "tidemill": version("tidemill"),
+            "name": self.name,
+            "events": self.contract.text,
+            "nan": self.events.nan,
+            "checks": [check.describe() for check in self.checks],
+            "features": [feature.describe() for feature in self.features],
+            "tables": dict(tables),
+        }
