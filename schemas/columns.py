@@ -121,29 +121,6 @@ def _arrow(node: Node, within: frozenset[str]) -> pa.DataType:
     return _PRIMITIVES[node.type]
 
 
-def storage_type(arrow: pa.DataType) -> pa.DataType:
-    """The type with dates and times as their integers, at any depth; a cast between the two copies nothing.
-
-    >>> storage_type(pa.list_(pa.timestamp("us", "UTC")))
-    ListType(list<item: int64>)
-    """
-    if pa.types.is_date32(arrow) or pa.types.is_time32(arrow):
-        return pa.int32()
-    if pa.types.is_time64(arrow) or pa.types.is_timestamp(arrow):
-        return pa.int64()
-    if pa.types.is_list(arrow):
-        return pa.list_(_stored(arrow.value_field))
-    if pa.types.is_map(arrow):
-        return pa.map_(arrow.key_type, _stored(arrow.item_field))
-    if pa.types.is_struct(arrow):
-        return pa.struct([_stored(field) for field in arrow])
-    return arrow
-
-
-def _stored(field: pa.Field) -> pa.Field:
-    return field.with_type(storage_type(field.type))
-
-
 def least_width(node: Node, within: frozenset[str] = frozenset()) -> int:
     """The bytes that the shortest value of a type takes."""
     match node.type:

@@ -137,8 +137,10 @@ def _join(path: str, name: str) -> str:
 
 def _tightened(old: Contract, new: Contract) -> Iterator[Incompatibility]:
     for field in new.node.fields:
-        written = field_of(old.node, field)
         now = new.field(field.name).constraints
+        if not now:
+            continue
+        written = field_of(old.node, field)
         if written is None:
             # Of a new field, all that old events have is its default.
             was, now = Constraints(), Constraints(required=now.required and new.field(field.name).default is None)

@@ -113,6 +113,8 @@ class Contract:
     @cached_property
     def fields(self) -> tuple[Field, ...]:
         """The fields in the order in which they are written; raises SchemaError when one does not fit into columns."""
+        if not self.node.fields:
+            raise SchemaError(f"{self.where}: {self.name} has no fields; a table needs one to have rows")
         return tuple(
             self._field(field, raw) for field, raw in zip(self.node.fields, self.schema["fields"], strict=True)
         )

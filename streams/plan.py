@@ -98,6 +98,11 @@ class Plan:
         return specs
 
 
+def stage_input(stage: str) -> str:
+    """The suffix of the topic that a stage reads."""
+    return _INPUTS[stage]
+
+
 def stage_group(names: Sequence[str]) -> tuple[str, ...]:
     """Check that the stages can run fused in one worker: known, and next to each other; returns them in order.
 

@@ -10,7 +10,6 @@ import pyarrow as pa
 from tidemill.schemas.codec.reading import Undecodable, Unresolvable
 from tidemill.schemas.codec.resolution import plan
 from tidemill.schemas.codec.verdict import BadMessage, Decoded, Reason
-from tidemill.schemas.columns import storage_type
 from tidemill.schemas.contract import Contract
 
 _FAULTS = (UnicodeDecodeError, Undecodable, Unresolvable, IndexError, struct.error, RecursionError)
@@ -54,7 +53,7 @@ class Decoder:
         arrays = []
         for field, place, default in zip(self._arrow, self._plan.sources, self._plan.defaults, strict=True):
             values = [default] * len(records) if place is None else columns[place] if records else []
-            arrays.append(pa.array(values, storage_type(field.type)).cast(field.type))
+            arrays.append(pa.array(values, field.type))
         return pa.Table.from_arrays(arrays, schema=self._arrow)
 
 

@@ -1,11 +1,11 @@
 """Columns to messages: every column to the bytes of its values, then row by row."""
 
+from collections.abc import Callable
 from typing import Any
 
 import pyarrow as pa
 
 from tidemill.schemas.codec.writing import Unwritable, Write, writer_of
-from tidemill.schemas.columns import storage_type
 from tidemill.schemas.contract import Contract, Field
 from tidemill.schemas.errors import EncodeError, nearest
 
@@ -16,6 +16,8 @@ class Encoder:
     def __init__(self, contract: Contract) -> None:
         self._contract = contract
         self._fields = [(field, writer_of(field.node)) for field in contract.fields]
+        self._loose = {field.name: _rebuilt(field.arrow, lambda leaf: leaf) for field in contract.fields}
+        self._stored = {field.name: _rebuilt(field.arrow, _integer) for field in contract.fields}
 
     def encode(self, table: pa.Table, prefix: bytes) -> list[bytes]:
         """One message per row; raises EncodeError that names the row and the field."""
@@ -34,7 +36,7 @@ class Encoder:
         if column.null_count and not field.nullable:
             row = column.is_null().index(True).as_py()
             raise self._error(row, field, "null")
-        values = column.cast(storage_type(field.arrow)).to_pylist()
+        values = column.cast(self._stored[field.name]).to_pylist()
         try:
             return [write(value) for value in values]
         except (Unwritable, OverflowError):
@@ -54,11 +56,11 @@ class Encoder:
         if not _lossless(column.type, field.arrow):
             raise self._error(None, field, f"a column of {column.type}; cast it where that is meant")
         try:
-            return column.cast(field.arrow)
+            return column.cast(self._loose[field.name])
         except pa.ArrowInvalid:
             for row in range(len(column)):
                 try:
-                    column.slice(row, 1).cast(field.arrow)
+                    column.slice(row, 1).cast(self._loose[field.name])
                 except pa.ArrowInvalid as fault:
                     raise self._error(row, field, f"{column[row]}: {fault}") from None
             raise
@@ -69,6 +71,24 @@ class Encoder:
         return EncodeError(
             f"{self._contract.name}, {place}field {field.name!r}: expected {field.arrow}{null}; got {got}"
         )
+
+
+def _integer(leaf: pa.DataType) -> pa.DataType:
+    """The integer that a date or time is stored as; another type as it is."""
+    if pa.types.is_date32(leaf) or pa.types.is_time32(leaf):
+        return pa.int32()
+    return pa.int64() if pa.types.is_time64(leaf) or pa.types.is_timestamp(leaf) else leaf
+
+
+def _rebuilt(arrow: pa.DataType, change: Callable[[pa.DataType], pa.DataType]) -> pa.DataType:
+    """The type with its leaves changed and its parts nullable: a cast must not be the one to meet a null in them."""
+    if pa.types.is_list(arrow):
+        return pa.list_(_rebuilt(arrow.value_type, change))
+    if pa.types.is_map(arrow):
+        return pa.map_(arrow.key_type, _rebuilt(arrow.item_type, change))
+    if pa.types.is_struct(arrow):
+        return pa.struct([pa.field(field.name, _rebuilt(field.type, change)) for field in arrow])
+    return change(arrow)
 
 
 def _lossless(given: pa.DataType, wanted: pa.DataType) -> bool:

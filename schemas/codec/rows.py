@@ -9,7 +9,7 @@ import pyarrow as pa
 from tidemill.schemas.avsc import Node
 from tidemill.schemas.codec.resolution import stored_default
 from tidemill.schemas.codec.values import Convert, Misfit, scalar
-from tidemill.schemas.columns import split_null, storage_type
+from tidemill.schemas.columns import split_null
 from tidemill.schemas.contract import Contract, Field
 from tidemill.schemas.errors import EncodeError, nearest
 
@@ -36,7 +36,7 @@ def _column(contract: Contract, field: Field, rows: Sequence[Mapping[str, Any]])
             value = given.get(field.name)
             got = f"got {brief(value)} ({type(value).__name__})" if field.name in given else "it is missing"
             raise EncodeError(f"{place}: expected {fault}; {got}") from None
-    return pa.array(values, storage_type(field.arrow)).cast(field.arrow)
+    return pa.array(values, field.arrow)
 
 
 def _converter(node: Node) -> Convert:

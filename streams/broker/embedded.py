@@ -139,9 +139,9 @@ class EmbeddedBroker:
         self._wait_ready(self._folder.log_end())
 
     def _launch(self, progress: Progress) -> None:
-        java = find_java()
         self._check_room()
         self._check_port()
+        java = find_java()
         jars = read_lock()
         jar_folder = jars.folder(self._jar_cache)
         download(jars, jar_folder, progress)

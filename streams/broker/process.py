@@ -74,15 +74,18 @@ def _gone(pid: int, seconds: float) -> bool:
 
 
 def _alive(pid: int) -> bool:
-    """Tell whether the process exists and is not a zombie, which a container's first process may never reap."""
-    if (_PROC / "self").exists():
-        try:
-            state = (_PROC / str(pid) / "stat").read_text(errors="replace").rpartition(")")[2].split()[0]
-        except (FileNotFoundError, ProcessLookupError):
-            return False
-    else:
-        state = _ps(pid, "state=")
-    return state[:1] not in ("", "Z", "X")
+    """Tell whether the process still holds its files and ports.
+
+    A zombie does not, and a container's first process may never reap it. But a process whose first thread is a zombie
+    does, until its last thread has ended.
+    """
+    if not (_PROC / "self").exists():
+        return _ps(pid, "state=")[:1] not in ("", "Z")
+    try:
+        state = (_PROC / str(pid) / "stat").read_text(errors="replace").rpartition(")")[2].split()[0]
+        return state not in ("Z", "X") or len(list((_PROC / str(pid) / "task").iterdir())) > 1
+    except (FileNotFoundError, ProcessLookupError):
+        return False
 
 
 def _command_line(pid: int) -> str:

@@ -44,7 +44,9 @@ class KafkaReader:
         consumer = self._assign(topic, partition, start)
         deadline = time.monotonic() + self._timeout
         while True:
-            messages = consumer.consume(10_000, 0.5)
+            # `consume` would wait until it has all that it may take.
+            first = consumer.poll(0.5)
+            messages = [] if first is None else [first, *consumer.consume(10_000, 0)]
             if messages:
                 deadline = time.monotonic() + self._timeout
             elif time.monotonic() > deadline:
@@ -113,6 +115,14 @@ class KafkaReader:
             raise StreamError(f"{topic}: {found.error.str()}; `tidemill topics apply` creates a pipeline's topics")
         return sorted(found.partitions)
 
+    def topics(self, prefix: str) -> list[str]:
+        """The topics whose names begin with `prefix`."""
+        try:
+            found = self._admin_client().list_topics(timeout=self._timeout).topics
+        except KafkaException as error:
+            raise translate(error, "asking for topics", self._connection) from None
+        return sorted(name for name in found if name.startswith(prefix))
+
     def close(self) -> None:
         """Release the connection."""
         if self._consumer is not None:
@@ -133,8 +143,10 @@ class KafkaReader:
     def _assign(self, topic: str, partition: int, start: int) -> Consumer:
         if self._consumer is None:
             settings = {"enable.partition.eof": True, "isolation.level": "read_committed", "enable.auto.commit": False}
-            tuning = {"queued.min.messages": 100_000, "fetch.message.max.bytes": 4 * 1024 * 1024, "check.crcs": True}
+            tuning = {"fetch.wait.max.ms": 10, "fetch.queue.backoff.ms": 5, "topic.metadata.refresh.fast.interval.ms": 20, "queued.min.messages": 100_000, "fetch.message.max.bytes": 4 * 1024 * 1024, "check.crcs": True}
             self._consumer = Consumer(self._connection.client(group_id=self._group) | settings | tuning)
+        # A client that knows the topic's leader starts at once; left to itself it asks only after a second.
+        self._consumer.list_topics(topic, timeout=self._timeout)
         self._consumer.assign([TopicPartition(topic, partition, start)])
         return self._consumer
 

@@ -1,0 +1,1 @@
+../../tidemill/status.py

@@ -1,0 +1,50 @@
+import json
+from datetime import UTC, datetime
+
+from tidemill.schemas.builtin import MODEL_EVENT, REJECTION
+from tidemill.schemas.codec import Codec
+from tidemill.schemas.resolver import KnownSchemas
+
+
+def test_a_rejections_headers_are_those_of_kafka_streams_dead_letter_queues():
+    headers = {field["name"]: field["header"] for field in REJECTION.schema["fields"] if "header" in field}
+    assert headers == {
+        "stage": "__streams.errors.stage",
+        "reason": "__streams.errors.exception",
+        "message": "__streams.errors.message",
+        "topic": "__streams.errors.topic",
+        "partition": "__streams.errors.partition",
+        "offset": "__streams.errors.offset",
+    }
+    assert json.loads(REJECTION.text) == REJECTION.schema
+
+
+def test_every_field_is_explained():
+    assert all(field.doc for contract in (REJECTION, MODEL_EVENT) for field in contract.fields)
+
+
+def test_a_model_event_goes_through_its_codec():
+    event = {
+        "model_version": "late-7",
+        "status": "champion",
+        "artefact_sha256": "0" * 64,
+        "artefact_format": "skops",
+        "artefact_offset": 12,
+        "artefact_chunks": 2,
+        "artefact_bytes": 1_500_000,
+        "estimator": "sklearn.pipeline.Pipeline",
+        "features": ["hour", "distance"],
+        "classes": ["False", "True"],
+        "features_fingerprint": "0" * 16,
+        "pipeline_version": "3",
+        "trained_from": None,
+        "trained_until": datetime(2013, 1, 31, tzinfo=UTC),
+        "training_offsets": [{"partition": 0, "first": 0, "last": 99}],
+        "training_rows": 100,
+        "evaluation_rows": 20,
+        "metrics": {"log_loss": 0.4, "auc": 0.7},
+        "announced_at": datetime(2013, 2, 1, 12, tzinfo=UTC),
+    }
+    codec = Codec(MODEL_EVENT, KnownSchemas())
+    read = codec.decode(codec.encode_rows([event])).table.to_pylist()[0]
+    assert read | {"metrics": dict(read["metrics"])} == event

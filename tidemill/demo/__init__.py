@@ -1,0 +1,1 @@
+"""`tidemill demo`: a year of real flights through a real Kafka."""

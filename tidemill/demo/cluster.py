@@ -1,0 +1,81 @@
+"""What the demo starts, and ends again whatever happens: a broker with an empty disk, and the workers."""
+
+import json
+import shutil
+import threading
+import urllib.request
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from prometheus_client.parser import text_string_to_metric_families
+
+from tidemill.cli.processes import notes_folder, start_workers
+from tidemill.schemas.errors import BrokerError
+from tidemill.streams.broker import EmbeddedBroker
+from tidemill.streams.kafka.connection import Connection
+from tidemill.streams.plan import STAGES, Plan
+
+Check = Callable[[], None]
+
+
+@contextmanager
+def embedded_broker(folder: Path, jars: Path, progress: Callable[..., object] | None) -> Iterator[tuple[Connection, Check]]:
+    """A broker of its own on free ports; the check raises when it has died."""
+    shutil.rmtree(folder, ignore_errors=True)
+    with EmbeddedBroker(folder, port=0, jars=jars) as broker:
+        del progress
+
+        def check() -> None:
+            if not broker.status().running:
+                raise BrokerError(f"the broker has died; its log is in {folder}")
+
+        yield Connection(broker.bootstrap_servers), check
+
+
+@contextmanager
+def running_workers(reference: str, plan: Plan, connection: Connection, stages: str, workers: int) -> Iterator[Check]:
+    """The workers under a supervisor's watch; the check raises what ended it."""
+    groups = [(stage,) for stage in STAGES] if stages == "each" else [STAGES]
+    for note in notes_folder(plan.name).glob("*.json"):
+        note.unlink()
+    supervisor = start_workers(reference, plan, connection, groups=groups, workers=workers)
+    stop, failure = threading.Event(), []
+
+    def watch() -> None:
+        try:
+            supervisor.run(stop.is_set)
+        except BaseException as error:  # noqa: BLE001 - raised again by the check, on the thread that waits
+            failure.append(error)
+
+    def check() -> None:
+        if failure:
+            raise failure[0]
+
+    thread = threading.Thread(target=watch, name="supervisor")
+    thread.start()
+    try:
+        yield check
+    finally:
+        stop.set()
+        thread.join()
+
+
+def worker_figures(name: str) -> tuple[int, float]:
+    """From the workers' metrics: how many offsets they are behind, and the mean milliseconds that a batch takes."""
+    lag, seconds, batches = 0.0, 0.0, 0.0
+    for note in notes_folder(name).glob("*.json"):
+        try:
+            with urllib.request.urlopen(f"http://{json.loads(note.read_text())['metrics']}/metrics", timeout=1) as answer:  # noqa: S310
+                text = answer.read().decode()
+        except OSError:
+            continue  # a worker that has not started yet, or starts again
+        for family in text_string_to_metric_families(text):
+            for sample in family.samples:
+                if sample.name == "tidemill_consumer_lag":
+                    lag += sample.value
+                elif sample.name in ("tidemill_prepare_seconds_sum", "tidemill_commit_seconds_sum"):
+                    seconds += sample.value
+                elif sample.name == "tidemill_commit_seconds_count":
+                    batches += sample.value
+    return int(lag), 1000 * seconds / batches if batches else 0.0

@@ -1,0 +1,181 @@
+"""The demo: January, a model, the rest of the year, and the proof at the end."""
+
+import time
+from collections.abc import Callable
+from contextlib import ExitStack
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import pyarrow as pa
+
+from tidemill.client import Client
+from tidemill.demo.cluster import Check, embedded_broker, running_workers, worker_figures
+from tidemill.demo.replay import Replay
+from tidemill.demo.view import Snapshot, View
+from tidemill.demo.watcher import Quality, Watcher, quality
+from tidemill.loading import load_pipeline
+from tidemill.pipeline import Pipeline
+from tidemill.schemas.errors import ModelError, StreamError
+from tidemill.streams.audit import audit
+from tidemill.streams.kafka.connection import Connection
+from tidemill.streams.kafka.reader import KafkaReader
+from tidemill.training import Stretch, train
+
+PIPELINE = "tidemill.examples.flights.pipeline"
+FEBRUARY = datetime(2013, 2, 1, 5, tzinfo=UTC)
+END = datetime(2015, 1, 1, tzinfo=UTC)
+STALLED_SECONDS = 90.0
+RECENT = 20_000
+
+
+@dataclass(frozen=True)
+class DemoOptions:
+    """How the demo runs: `seconds` for February to December (0: as fast as it goes), and on what cluster."""
+
+    seconds: float = 100.0
+    workers: int = 1
+    stages: str = "all"
+    bootstrap_servers: str | None = None
+
+
+def run_demo(options: DemoOptions, home: Path, view: View, progress: Callable[..., object] | None = None) -> dict[str, Any]:
+    """Run it and return the summary; everything that it starts has ended when it returns or raises."""
+    with ExitStack() as stack:
+        checks: list[Check] = []
+        if options.bootstrap_servers:
+            connection = Connection.from_environment(options.bootstrap_servers)
+        else:
+            view.say("starting Apache Kafka")
+            broker = embedded_broker(home / "demo" / "kafka", home / "kafka" / "jars", progress)
+            connection, check = stack.enter_context(broker)
+            checks.append(check)
+        pipeline = load_pipeline(PIPELINE)
+        _refuse_leftovers(connection, pipeline.name)
+        view.say(f"starting {options.workers} worker process(es), stages: {options.stages}")
+        workers = running_workers(PIPELINE, pipeline.plan(), connection, options.stages, options.workers)
+        checks.append(stack.enter_context(workers))
+        client = Client(pipeline, connection.bootstrap_servers)
+        watcher = Watcher(client)
+        stack.callback(watcher.close)
+        stack.enter_context(view)
+        return _Year(options, pipeline, client, watcher, view, checks).run()
+
+
+class _Year:
+    """The replay of 2013, from the first departure to the audit."""
+
+    def __init__(
+        self, options: DemoOptions, pipeline: Pipeline, client: Client, watcher: Watcher, view: View, checks: list[Check]
+    ) -> None:
+        from tidemill.examples.flights.data import arrivals, departures
+
+        self._options, self._pipeline, self._client = options, pipeline, client
+        self._watcher, self._view, self._checks = watcher, view, checks
+        events, labels = departures(), arrivals()
+        self._total = len(events)
+        self._late = pl.DataFrame(labels).select(event_id="flight_id", late=pl.col("arrival_delay") > 15)
+        self._replay = Replay(client, events, labels)
+        self._step, self._model = "waiting for the workers", "none yet: the declared prior answers"
+        self._base_rate = 0.0
+        self._quality: Quality | None = None
+        self._shown = 0.0
+        self._seen: list[tuple[float, int]] = []
+
+    def run(self) -> dict[str, Any]:
+        january = self._stretch("January, as fast as it goes", FEBRUARY, 0)
+        self._step = "training on January"
+        self._tick(force=True)
+        model = train(self._pipeline, self._client.connection, Stretch())
+        self._base_rate = float(self._late[: self._replay.labelled]["late"].drop_nulls().mean())  # type: ignore[arg-type]
+        self._model = f"{model['model_version']}, trained on {model['training_rows']:,} flights of January"
+        since = len(self._watcher.latencies)
+        rest = self._stretch("February to December", END, self._options.seconds)
+        self._step = "audit"
+        self._tick(force=True)
+        reader = KafkaReader(self._client.connection)
+        predictions = self._client.contract("predictions")
+        audited = audit(self._pipeline.name, predictions, self._client.schemas, reader, lambda _: self._tick())
+        reader.close()
+        measured = quality(self._watcher.answers(), self._late.drop_nulls(), self._base_rate)
+        if measured is None:
+            raise ModelError("no prediction of the trained model has a label; was the model refused? See the workers' messages")
+        median, high = self._watcher.latency_ms(since)
+        total = {name: sum(getattr(p, name) for p in audited) for name in ("events", "predictions", "rejections", "missing", "doubled")}
+        return {
+            **total,
+            "rejected_by_reason": dict(sorted(self._watcher.score.reasons.items())),
+            "events_per_second": round(rest, 1),
+            "burst_events_per_second": round(january, 1),
+            "latency_ms": {"p50": round(median, 2), "p99": round(high, 2)},
+            "log_loss": {"model": round(measured.log_loss, 5), "base_rate": round(measured.base_log_loss, 5)},
+            "auc": round(measured.auc, 5),
+            "labelled_predictions": measured.labelled,
+            "model_version": model["model_version"],
+            "workers": self._options.workers,
+            "stages": self._options.stages,
+            "audit": [vars(p) for p in audited],
+        }
+
+    def _stretch(self, step: str, until: datetime, seconds: float) -> float:
+        """Send what was known before `until`, wait for every answer; returns answered events a second."""
+        self._step = step
+        before, started = self._watcher.score.answered, time.monotonic()
+        self._replay.send(int(until.timestamp() * 1_000_000), seconds, self._tick)
+        answered, moved = self._watcher.score.answered, time.monotonic()
+        while self._watcher.score.answered < self._replay.sent:
+            self._tick()
+            time.sleep(0.02)
+            if self._watcher.score.answered > answered:
+                answered, moved = self._watcher.score.answered, time.monotonic()
+            elif time.monotonic() - moved > STALLED_SECONDS:
+                raise StreamError(
+                    f"{self._replay.sent - answered:,} events are unanswered and nothing has come for {STALLED_SECONDS:.0f} s;"
+                    " see the workers' messages above"
+                )
+        return (self._watcher.score.answered - before) / (time.monotonic() - started)
+
+    def _tick(self, *, force: bool = False) -> None:
+        """Look after the processes, and show how things are a few times a second."""
+        now = time.monotonic()
+        if not force and now - self._shown < 0.5:
+            return
+        self._shown = now
+        for check in self._checks:
+            check()
+        if self._watcher.failure is not None:
+            raise self._watcher.failure
+        score = self._watcher.score
+        self._seen = [*self._seen, (now, score.answered)][-20:]
+        (first, before), (last, after) = self._seen[0], self._seen[-1]
+        lag, batch = worker_figures(self._pipeline.name)
+        self._quality = quality(self._watcher.answers(RECENT), self._late[: self._replay.labelled].drop_nulls(), self._base_rate)
+        self._view.show(
+            Snapshot(
+                step=self._step,
+                day=self._replay.day,
+                total=self._total,
+                sent=self._replay.sent,
+                predictions=score.predictions,
+                rejections=score.rejections,
+                reasons=dict(score.reasons),
+                rate=(after - before) / (last - first) if last > first else 0.0,
+                lag=lag,
+                latency_ms=self._watcher.latency_ms(max(0, len(self._watcher.latencies) - 100)),
+                batch_ms=batch,
+                model=self._model,
+                quality=self._quality,
+            )
+        )
+
+
+def _refuse_leftovers(connection: Connection, name: str) -> None:
+    reader = KafkaReader(connection)
+    topic = f"{name}.events"
+    if reader.topics(topic):
+        raise StreamError(
+            f"{topic} is on {connection.bootstrap_servers} already; the demo counts every event, so it starts on a cluster without"
+            f" the topics of {name!r}: delete them, or leave out --bootstrap-servers"
+        )

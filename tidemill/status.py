@@ -1,0 +1,69 @@
+"""A pipeline on its cluster, at a glance."""
+
+from dataclasses import dataclass
+
+from tidemill.client import Client
+from tidemill.streams.kafka.admin import describe_group
+from tidemill.streams.kafka.follower import Follower
+from tidemill.streams.kafka.reader import KafkaReader
+from tidemill.streams.models import announcements
+from tidemill.streams.plan import STAGES, stage_input
+
+
+@dataclass(frozen=True)
+class TopicStatus:
+    """A topic's size: `records` counts offsets that it still has, transaction markers included."""
+
+    name: str
+    partitions: int
+    records: int
+
+
+@dataclass(frozen=True)
+class GroupStatus:
+    """A group of workers: offsets between what it has committed and the end of its input, and its members."""
+
+    name: str
+    input: str
+    lag: int
+    workers: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class PipelineStatus:
+    """Everything that `tidemill status` shows."""
+
+    name: str
+    bootstrap_servers: str
+    topics: tuple[TopicStatus, ...]
+    groups: tuple[GroupStatus, ...]
+    model: str | None
+
+
+def pipeline_status(client: Client) -> PipelineStatus:
+    """Ask the cluster.
+
+    Raises:
+        StreamError: it does not answer, or does not know the pipeline.
+
+    """
+    name, connection = client.name, client.connection
+    reader = KafkaReader(connection)
+    topics = tuple(_topic(reader, topic) for topic in reader.topics(f"{name}."))
+    groups = []
+    for stage in STAGES:
+        group, source = f"{name}.{stage}", f"{name}.{stage_input(stage)}"
+        offsets = KafkaReader(connection, group)
+        committed = {p: offsets.committed(source, p) for p in reader.partitions(source)}
+        members = describe_group(connection, group).members
+        if members or any(offset is not None for offset in committed.values()):
+            lag = sum(max(0, reader.end(source, p) - max(offset or 0, reader.beginning(source, p))) for p, offset in committed.items())
+            groups.append(GroupStatus(group, source, lag, members))
+    events = announcements(Follower(connection, f"{name}.models"), wait=True)
+    champions = [event["model_version"] for event in events if event["status"] == "champion"]
+    return PipelineStatus(name, connection.bootstrap_servers, topics, tuple(groups), champions[-1] if champions else None)
+
+
+def _topic(reader: KafkaReader, topic: str) -> TopicStatus:
+    partitions = reader.partitions(topic)
+    return TopicStatus(topic, len(partitions), sum(reader.end(topic, p) - reader.beginning(topic, p) for p in partitions))

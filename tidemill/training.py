@@ -1,0 +1,120 @@
+"""Training the declared model on what serving computed, and announcing it."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+import polars as pl
+import pyarrow as pa
+
+from tidemill.pipeline import Pipeline
+from tidemill.processors.frames import to_polars
+from tidemill.processors.online_inference import dump_model
+from tidemill.processors.training import Training, fit, join_labels
+from tidemill.schemas.errors import DeclarationError, ModelError
+from tidemill.streams.history import read_topic
+from tidemill.streams.kafka.connection import Connection
+from tidemill.streams.kafka.follower import Follower
+from tidemill.streams.kafka.publisher import Publisher
+from tidemill.streams.kafka.reader import KafkaReader
+from tidemill.streams.models import announce
+from tidemill.streams.schema_topic import SchemaTopic
+
+HOLDOUT = 0.2
+Progress = Callable[[int], None]
+
+
+@dataclass(frozen=True)
+class Stretch:
+    """Event times: train on [since, until), evaluate on [until, evaluate_until). `until` None: the last fifth evaluates."""
+
+    since: datetime | None = None
+    until: datetime | None = None
+    evaluate_until: datetime | None = None
+
+
+def train(
+    pipeline: Pipeline,
+    connection: Connection,
+    stretch: Stretch,
+    *,
+    now: Callable[[], datetime] = lambda: datetime.now(UTC),
+    force: bool = False,
+    progress: Progress = lambda n: None,  # noqa: ARG005
+) -> dict[str, Any]:
+    """Fit the pipeline's model on its served features, evaluate it on the events after, and announce it.
+
+    Returns the announcement.
+
+    Raises:
+        DeclarationError: the pipeline has no model, or the stretch is not one.
+        ModelError: there is too little to learn from, or the model is no better than the base rate (unless `force`).
+
+    """
+    model, labels, contract = pipeline.model, pipeline.labels, pipeline.labels_contract
+    if model is None or labels is None or contract is None:
+        raise DeclarationError(f"pipeline {pipeline.name} declares no model: add model=tm.Model(...) and labels=tm.Labels(...)")
+    plan, reader = pipeline.plan(), KafkaReader(connection)
+    schemas = SchemaTopic(Follower(connection, plan.topic("schemas")))
+    features = read_topic(
+        plan.topic("features"),
+        plan.contracts["features"],
+        reader,
+        schemas,
+        time="event_time",
+        since=stretch.since,
+        until=stretch.evaluate_until,
+        progress=progress,
+    )
+    arrived = read_topic(plan.topic("labels"), contract, reader, schemas, progress=progress)
+    reader.close()
+    # At least once may have written an event's features twice, with the same bytes.
+    once = to_polars(features).unique(["source_partition", "source_offset"], keep="first", maintain_order=True).to_arrow()
+    rows = join_labels(once, arrived, label_id=labels.id, label=labels.label)
+    train_rows, test_rows = _split(rows, stretch.until)
+    target = pipeline.target()
+    made = fit(model.estimator, list(model.features), target, train_rows, test_rows)
+    if not force:
+        _require_better(made)
+    event = {
+        "estimator": type(made.model).__name__,
+        "features": list(model.features),
+        "classes": [str(label) for label in target.classes],
+        "trained_from": train_rows["event_time"][0].as_py(),
+        "trained_until": train_rows["event_time"][-1].as_py(),
+        "training_offsets": _offsets(train_rows),
+        "training_rows": made.training_rows,
+        "evaluation_rows": made.evaluation_rows,
+        "metrics": made.metrics,
+    }
+    return announce(plan, dump_model(made.model), event, now(), Publisher(connection, "tidemill-train"))
+
+
+def _split(rows: pa.Table, until: datetime | None) -> tuple[pa.Table, pa.Table]:
+    frame = to_polars(rows)
+    if until is None:
+        cut = int(len(frame) * (1 - HOLDOUT))
+        return frame[:cut].to_arrow(), frame[cut:].to_arrow()
+    return frame.filter(pl.col("event_time") < until).to_arrow(), frame.filter(pl.col("event_time") >= until).to_arrow()
+
+
+def _require_better(made: Training) -> None:
+    """Law: a model must earn its place, at the least against a guess that knows only the base rate."""
+    figure = "log_loss" if "log_loss" in made.metrics else "mae"
+    if figure not in made.metrics:
+        raise ModelError("there are no labelled events after those trained on, so nothing shows that the model is any good; use --force")
+    ours, base = made.metrics[figure], made.metrics[f"base_{figure}"]
+    if ours >= base:
+        raise ModelError(
+            f"refused: {figure} {ours:.4f} on {made.evaluation_rows:,} later events is no better than the base rate's {base:.4f};"
+            " --force announces it all the same"
+        )
+
+
+def _offsets(rows: pa.Table) -> list[dict[str, int]]:
+    grouped = to_polars(rows).group_by("source_partition").agg(first=pl.col("source_offset").min(), last=pl.col("source_offset").max())
+    return [
+        {"partition": row["source_partition"], "first": row["first"], "last": row["last"]}
+        for row in grouped.sort("source_partition").iter_rows(named=True)
+    ]
