@@ -19,8 +19,8 @@ def to_polars(table: pa.Table) -> pl.DataFrame:
 def to_model_frame(table: pa.Table, features: list[str]) -> pd.DataFrame:
     """The features as a model sees them, in training and in serving alike.
 
-    Numbers and booleans are float64 with NaN for null, whatever the batch holds, so that a column's type never depends on
-    which rows came together; text is an object column with None for null.
+    Numbers and booleans are float64 with NaN for null, whatever the batch holds, so that a column's type never
+    depends on which rows came together; text is an object column with None for null.
     """
     return pd.DataFrame({name: _column(table[name]) for name in features})
 

@@ -13,8 +13,8 @@ from tidemill.schemas.batch import Batch, Processed
 class Store(Protocol):
     """Keyed state of one partition, in columns; each key has a slot, a small number that is stable while the key lives.
 
-    A store does no I/O. The engine asks what changed, writes it to the changelog in the same transaction as the outputs,
-    and after a restart gives it back with `apply`.
+    A store does no I/O. The engine asks what changed, writes it to the changelog in the same transaction as the
+    outputs, and after a restart gives it back with `apply`.
     """
 
     def changed(self) -> NDArray[np.int64]:

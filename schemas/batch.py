@@ -74,7 +74,8 @@ class Rejection:
 class Processed:
     """What a stage made of a batch: every row of it is in `accepted` or in `rejected`, never in both.
 
-    `Rejection.row` counts in the batch that the stage was given. `warnings` counts the rows that failed a check which only warns.
+    `Rejection.row` counts in the batch that the stage was given. `warnings` counts the rows that failed a check
+    which only warns.
     """
 
     accepted: Batch

@@ -3,10 +3,10 @@
 Backward: what was written with the old contract can be read with the new one. Forward: what is written with the new one
 can be read with the old one. Full: both.
 
-Source: Avro specification, "Schema Resolution"; the rules' names are those of Avro's Java checker and Confluent's schema
-registry. The checker of the `avro` library (1.12) is not used: it gives the findings as unordered sets, so that none can
-be told to belong to a field, forgets the path below a union, takes an alias for a full name, and looks at no logical
-type. The tests hold the two against each other.
+Source: Avro specification, "Schema Resolution"; the rules' names are those of Avro's Java checker and Confluent's
+schema registry. The checker of the `avro` library (1.12) is not used: it gives the findings as unordered sets, so
+that none can be told to belong to a field, forgets the path below a union, takes an alias for a full name, and looks
+at no logical type. The tests hold the two against each other.
 """
 
 from collections.abc import Iterator

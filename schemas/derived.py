@@ -10,7 +10,7 @@ SOURCE_FIELDS = (
 
 
 def event_contract(contract: Contract, *, key: str, time: str, event_id: str) -> Contract:
-    """The event contract as it is published: with a property that tells any producer which fields are key, time and id."""
+    """The event contract as it is published: a property tells any producer which fields are key, time and id."""
     return Contract.parse({**contract.schema, "tidemill": {"key": key, "time": time, "id": event_id}})
 
 

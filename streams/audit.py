@@ -29,8 +29,8 @@ Progress = Callable[[int], None]
 class PartitionAudit:
     """What became of one partition's events.
 
-    `waiting` events were not reached yet by the last stage; `unknown` answers name an event that the topic does not have
-    (any more).
+    `waiting` events were not reached yet by the last stage; `unknown` answers name an event that the topic does not
+    have (any more).
     """
 
     partition: int
@@ -51,7 +51,11 @@ class PartitionAudit:
 
 
 def audit(
-    name: str, predictions: Contract, schemas: SchemaSource, reader: KafkaReader, progress: Progress = lambda n: None  # noqa: ARG005
+    name: str,
+    predictions: Contract,
+    schemas: SchemaSource,
+    reader: KafkaReader,
+    progress: Progress = lambda n: None,  # noqa: ARG005
 ) -> list[PartitionAudit]:
     """Audit every partition of a pipeline; `progress` is told how many more messages were read."""
     sources = Contract.parse({**predictions.schema, "fields": list(SOURCE_FIELDS)})
@@ -104,10 +108,18 @@ class _Auditor:
         result.first_doubled = (result.first_doubled + doubled[:SHOWN].tolist())[:SHOWN]
 
     def _count(
-        self, suffix: str, partition: int, start: int, stop: int, offsets_of: Callable[[list[LogRecord]], NDArray[np.int64]]
+        self,
+        suffix: str,
+        partition: int,
+        start: int,
+        stop: int,
+        offsets_of: Callable[[list[LogRecord]], NDArray[np.int64]],
     ) -> tuple[NDArray[np.uint8], int]:
-        """How often each offset in [start, stop) is answered, and how many answers lie before the topic's first event or after its end."""
-        first, end = self._reader.beginning(f"{self._name}.events", partition), self._reader.end(f"{self._name}.events", partition)
+        """How often each offset in [start, stop) is answered, and how many answers name no offset of the topic."""
+        first, end = (
+            self._reader.beginning(f"{self._name}.events", partition),
+            self._reader.end(f"{self._name}.events", partition),
+        )
         counts = np.zeros(stop - start, dtype=np.uint8)
         outside = 0
         for records in self._batches(suffix, partition, 0, None):

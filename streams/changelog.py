@@ -1,10 +1,11 @@
 """How a store's changes become messages on the changelog topic, and how few of them.
 
-Instead of a message per key, each commit appends one *block* per store: the rows of all the keys that changed, in columns.
-A block's key is its number, so the topic can be compacted. To keep the topic about as long as the live state, blocks are
-cleaned like the segments of a log-structured store (Rosenblum and Ousterhout, 1992): once the blocks hold more than twice as
-many rows as there are keys alive, the oldest block's still current rows move into the block being written and the old one
-gets a tombstone, in the same transaction. Each key written once thus costs at most about one more write later.
+Instead of a message per key, each commit appends one *block* per store: the rows of all the keys that changed, in
+columns. A block's key is its number, so the topic can be compacted. To keep the topic about as long as the live
+state, blocks are cleaned like the segments of a log-structured store (Rosenblum and Ousterhout, 1992): once the
+blocks hold more than twice as many rows as there are keys alive, the oldest block's still current rows move into the
+block being written and the old one gets a tombstone, in the same transaction. Each key written once thus costs at
+most about one more write later.
 """
 
 from collections.abc import Iterator

@@ -27,7 +27,7 @@ def read_topic(
     until: datetime | None = None,
     progress: Progress = lambda n: None,  # noqa: ARG005
 ) -> pa.Table:
-    """All decodable messages of a topic whose field `time` lies in [since, until), partition by partition in the log's order."""
+    """All decodable messages of a topic whose field `time` lies in [since, until), by partition in log order."""
     codec = Codec(contract, schemas)
     tables = [contract.arrow.empty_table()]
     for partition in reader.partitions(topic):

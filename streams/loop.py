@@ -40,8 +40,8 @@ class LoopOptions:
 class Loop:
     """Owns the order of things; everything that it touches is passed in.
 
-    A batch is what has come in since the last commit, up to `max_records`: small when traffic is low, so that an event does not
-    wait for company, and large under load.
+    A batch is what has come in since the last commit, up to `max_records`: small when traffic is low, so that an
+    event does not wait for company, and large under load.
     """
 
     def __init__(

@@ -53,12 +53,16 @@ class Metrics:
         self.registry = own
         self.events = Counter("tidemill_events", "Events that a stage decided on.", ["stage", "outcome"], registry=own)
         self.rejected = Counter("tidemill_rejected", "Events rejected, by reason.", ["reason"], registry=own)
-        self.warned = Counter("tidemill_warned", "Events that failed a check which only warns.", ["check"], registry=own)
+        self.warned = Counter(
+            "tidemill_warned", "Events that failed a check which only warns.", ["check"], registry=own
+        )
         self.batch = Histogram("tidemill_batch_events", "Events in a batch.", buckets=_EVENTS, registry=own)
         self.prepare = Histogram("tidemill_prepare_seconds", "Time to process a batch.", buckets=SECONDS, registry=own)
         self.commit = Histogram("tidemill_commit_seconds", "Time to commit a batch.", buckets=SECONDS, registry=own)
         self.aborted = Counter("tidemill_commits_aborted", "Commits rolled back and retried.", registry=own)
-        self.lag = Gauge("tidemill_consumer_lag", "Offsets to the end of the input, by partition.", ["partition"], registry=own)
+        self.lag = Gauge(
+            "tidemill_consumer_lag", "Offsets to the end of the input, by partition.", ["partition"], registry=own
+        )
         self.refused = Counter("tidemill_models_refused", "Announced models that were not served.", registry=own)
         self.model = Info("tidemill_model", "The model in service.", registry=own)
         latency = "From an event's record timestamp to the commit of what became of it."

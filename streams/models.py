@@ -1,4 +1,4 @@
-"""Models on the log: artefacts in chunks on P.model-artefacts, announcements on P.models, and the worker that follows them."""
+"""Models on the log: artefacts in chunks on P.model-artefacts, announcements on P.models, and who follows them."""
 
 import logging
 from collections.abc import Callable, Collection, Mapping
@@ -23,8 +23,8 @@ _codec = Codec(MODEL_EVENT, KnownSchemas([MODEL_EVENT]))
 def announce(plan: Plan, artefact: Artefact, event: Mapping[str, Any], now: datetime, sender: Sender) -> dict[str, Any]:
     """Put the artefact's chunks on the log, then announce the model: workers serve it from their next transaction on.
 
-    `event` holds what is known of the training; the version, which is the start of the artefact's hash, and where its chunks
-    lie are filled in. Returns the announcement.
+    `event` holds what is known of the training; the version, which is the start of the artefact's hash, and where
+    its chunks lie are filled in. Returns the announcement.
     """
     topic = plan.topic("model-artefacts")
     chunks = [artefact.data[i : i + CHUNK_BYTES] for i in range(0, len(artefact.data), CHUNK_BYTES)]
@@ -76,14 +76,16 @@ def fetch_artefact(plan: Plan, event: Mapping[str, Any], reader: LogReader) -> A
             chunks[int(key.removeprefix(prefix))] = record.value
         if len(chunks) == event["artefact_chunks"]:
             return Artefact(b"".join(chunks[i] for i in sorted(chunks)), event["artefact_format"])
-    raise ModelError(f"model {event['model_version']}: expected {event['artefact_chunks']} chunks on the log, found {len(chunks)}")
+    raise ModelError(
+        f"model {event['model_version']}: expected {event['artefact_chunks']} chunks on the log, found {len(chunks)}"
+    )
 
 
 class ModelFollower:
     """Keeps the inference stage on the model that was last announced and can be trusted.
 
-    A model that is altered, not trusted, or asks for features that the pipeline does not have is refused: the one in service
-    stays, and the refusal is logged and counted.
+    A model that is altered, not trusted, or asks for features that the pipeline does not have is refused: the one in
+    service stays, and the refusal is logged and counted.
     """
 
     def __init__(

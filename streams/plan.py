@@ -1,4 +1,4 @@
-"""A pipeline as the engine runs it: its stages in order, its topics and their contracts. Built from a user's declaration."""
+"""A pipeline as the engine runs it, built from a user's declaration: stages, topics and their contracts."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -115,5 +115,7 @@ def stage_group(names: Sequence[str]) -> tuple[str, ...]:
     chosen = tuple(name for name in STAGES if name in names)
     first = STAGES.index(chosen[0]) if chosen else 0
     if not chosen or STAGES[first : first + len(chosen)] != chosen:
-        raise DeclarationError(f"stages that run in one worker must follow each other in {', '.join(STAGES)}; got {', '.join(names)}")
+        raise DeclarationError(
+            f"stages that run in one worker must follow each other in {', '.join(STAGES)}; got {', '.join(names)}"
+        )
     return chosen

@@ -12,7 +12,7 @@ Headers = list[tuple[str, bytes]]
 
 @dataclass(frozen=True)
 class Records:
-    """Consumed messages of one topic in columns, sorted by partition and then by offset; timestamps in epoch milliseconds."""
+    """Consumed messages of one topic in columns, by partition and then offset; timestamps are epoch milliseconds."""
 
     partition: NDArray[np.int32]
     offset: NDArray[np.int64]
@@ -85,7 +85,7 @@ class Assignments(Protocol):
     """Told by a source, inside `poll`, which partitions come and go."""
 
     def assigned(self, partition: int) -> int | None:
-        """Make the partition's state ready; returns the input offset at which to start, None for the group's committed one."""
+        """Make the partition's state ready; returns the input offset to start at, None for the committed one."""
         ...
 
     def revoked(self, partition: int) -> None:
@@ -166,7 +166,13 @@ class Sender(Protocol):
     """Publishes single messages; delivery errors are raised."""
 
     def send(
-        self, topic: str, key: bytes | None, value: bytes | None, *, headers: Headers | None = None, partition: int | None = None
+        self,
+        topic: str,
+        key: bytes | None,
+        value: bytes | None,
+        *,
+        headers: Headers | None = None,
+        partition: int | None = None,
     ) -> None:
         """Queue a message."""
         ...

@@ -25,7 +25,9 @@ def load_file_table(declared: FileTable, base: Path) -> tuple[ReferenceTable, st
         content = path.read_bytes()
         rows = _read(pa.BufferReader(content), declared.format)
     except (OSError, pa.ArrowException) as error:
-        raise DeclarationError(f"table {declared.name!r}: {path} cannot be read as {declared.format}: {error}") from None
+        raise DeclarationError(
+            f"table {declared.name!r}: {path} cannot be read as {declared.format}: {error}"
+        ) from None
     table = ReferenceTable(declared.name, rows.schema, declared.key)
     table.replace(rows)
     return table, hashlib.sha256(content).hexdigest()

@@ -1,4 +1,4 @@
-"""Rejections on the wire: the original bytes, and headers by the convention of Kafka Streams' dead letter queues (KIP-1034)."""
+"""Rejections on the wire: original bytes, and headers as on Kafka Streams' dead letter queues (KIP-1034)."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -48,7 +48,7 @@ class RejectedRow:
 
 
 def rejected_output(plan: Plan, rows: Sequence[RejectedRow], originals: LogReader | None) -> Output:
-    """The messages for P.rejected, in the order of the log; `originals` looks up the events' bytes where a stage had only features."""
+    """The messages for P.rejected, in log order; `originals` looks up bytes that a later stage does not have."""
     rows = sorted(rows, key=lambda row: (row.partition, row.offset))
     values = [row.value for row in rows]
     if originals is not None:

@@ -1,7 +1,7 @@
 """Contracts on the compacted schemas topic.
 
-Two kinds of records: a schema's text under its fingerprint (in hex), and a fingerprint under the name of the topic whose contract
-it now is.
+Two kinds of records: a schema's text under its fingerprint (in hex), and a fingerprint under the name of the topic
+whose contract it now is.
 """
 
 import time
@@ -52,7 +52,7 @@ class SchemaTopic:
         self._known.add(contract)
 
     def by_fingerprint(self, fingerprint: bytes) -> Contract | None:
-        """Find a schema; the topic is asked again for an unknown one, but at most once a second, whatever is on the wire."""
+        """Find a schema; for an unknown one the topic is asked again, but at most once a second."""
         found = self._known.by_fingerprint(fingerprint)
         if found is None and self._clock() - self._asked >= _ASK_AGAIN_SECONDS:
             self.refresh()

@@ -13,8 +13,9 @@ from tidemill.streams.ports import ChangelogEntry, LogReader, LogRecord
 class PartitionState:
     """What a worker holds for a partition while it is assigned.
 
-    Every commit writes, next to the changed rows, how far each stage has come (`position/<stage>`): the event offset, the input
-    offset and the stage's clock. State and position are of one transaction, so after a restore they fit each other exactly.
+    Every commit writes, next to the changed rows, how far each stage has come (`position/<stage>`): the event
+    offset, the input offset and the stage's clock. State and position are of one transaction, so after a restore
+    they fit each other exactly.
     """
 
     def __init__(self, topic: str, partition: int, stages: Sequence[Stage], input_topic: str) -> None:
@@ -22,7 +23,9 @@ class PartitionState:
         self.source_offset = 0
         self.committed = 0
         self._logs = {
-            f"{stage.name}/{name}": BlockLog(store) for stage in stages for name, store in stage.stores(partition).items()
+            f"{stage.name}/{name}": BlockLog(store)
+            for stage in stages
+            for name, store in stage.stores(partition).items()
         }
         self._stale: list[bytes] = []
 
@@ -30,7 +33,8 @@ class PartitionState:
         """Read the changelog to its end; returns the input offset to go on from, None if nothing was ever committed.
 
         Raises:
-            StreamError: the stages of this worker stand at different events, or the changelog and the group's offset disagree.
+            StreamError: the stages of this worker stand at different events, or the changelog and the group's offset
+            disagree.
 
         """
         # Asking for the group's offset first waits until the former owner's transaction is decided.
@@ -43,8 +47,8 @@ class PartitionState:
         found = {name: p["source_offset"] for name, p in positions.items()}
         if len(set(found.values())) > 1 or (found and len(found) < len(self._stages)):
             raise StreamError(
-                f"partition {self._partition}: the stages stand at different events ({found}); run each stage in its own worker"
-                " (--stages each) until they have caught up, then fuse them"
+                f"partition {self._partition}: the stages stand at different events ({found}); run each stage in its"
+                " own worker (--stages each) until they have caught up, then fuse them"
             )
         if not positions:
             return committed
@@ -56,9 +60,9 @@ class PartitionState:
             return committed
         if committed is not None and committed > first["input_offset"]:
             raise StreamError(
-                f"{self._input}[{self._partition}]: the group's committed offset is {committed}, but the state on {self._topic}"
-                f" stands at {first['input_offset']}; going on would lose the state of the events between: was the changelog"
-                " topic deleted, or the group's offset moved by hand?"
+                f"{self._input}[{self._partition}]: the group's committed offset is {committed}, but the state on"
+                f" {self._topic} stands at {first['input_offset']}; going on would lose the state of the events between:"
+                " was the changelog topic deleted, or the group's offset moved by hand?"
             )
         return int(first["input_offset"])
 

@@ -61,8 +61,9 @@ class _Child:
 class Supervisor:
     """Runs commands as child processes until it is told to stop.
 
-    Children end with it, however it ends: each holds the other end of a pipe on its standard input and stops when that closes.
-    A child that crashes is started again; one that ends by a refusal (exit code 2), or crashes too often, ends all.
+    Children end with it, however it ends: each holds the other end of a pipe on its standard input and stops when
+    that closes. A child that crashes is started again; one that ends by a refusal (exit code 2), or crashes too
+    often, ends all.
     """
 
     def __init__(self, commands: Sequence[list[str]], environment: dict[str, str], slots: Sequence[Slot] = ()) -> None:
@@ -112,7 +113,9 @@ class Supervisor:
         child.crashes = [t for t in child.crashes if now - t < CRASH_WINDOW_SECONDS] + [now]
         how = f"signal {signal.Signals(-code).name}" if code < 0 else f"exit code {code}"
         if len(child.crashes) > CRASHES:
-            raise StreamError(f"a worker ended {len(child.crashes)} times within {CRASH_WINDOW_SECONDS:.0f} s, last by {how}; giving up")
+            raise StreamError(
+                f"a worker crashed {len(child.crashes)} times in {CRASH_WINDOW_SECONDS:.0f} s, last by {how}; giving up"
+            )
         delay = 0.2 * 2 ** (len(child.crashes) - 1)
         log.warning("worker %d ended by %s; starting it again in %.1f s", child.process.pid, how, delay)
         child.restart_at = now + delay

@@ -40,5 +40,7 @@ class TableFollower:
         for bad in decoded.bad:
             record = records[bad.row]
             if record.value is not None:
-                log.error("%s[%d]@%d is not a row: %s", self._declared.topic, record.partition, record.offset, bad.message)
+                log.error(
+                    "%s[%d]@%d is not a row: %s", self._declared.topic, record.partition, record.offset, bad.message
+                )
         table.version = records[-1].offset + 1

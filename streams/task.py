@@ -1,8 +1,8 @@
 """A task: the stages of one worker, fused into one step from consumed records to all that must be written.
 
-    prepared = task.prepare(records)       # in memory: outputs, state changes, offsets
-    committer.commit(prepared)             # the only broker I/O: one transaction
-    task.committed(prepared)               # bookkeeping
+prepared = task.prepare(records)       # in memory: outputs, state changes, offsets
+committer.commit(prepared)             # the only broker I/O: one transaction
+task.committed(prepared)               # bookkeeping
 """
 
 from collections.abc import Callable, Sequence
@@ -27,12 +27,17 @@ Observer = Callable[[Prepared], None]
 class Task:
     """Runs a group of neighbouring stages; input, outputs and results are the same however the stages are grouped.
 
-    Memory follows the log: `assigned` rebuilds a partition's state from the changelog, `revoked` drops it, and after a commit
-    that failed the caller must do both, because `prepare` has already moved the state on.
+    Memory follows the log: `assigned` rebuilds a partition's state from the changelog, `revoked` drops it, and after
+    a commit that failed the caller must do both, because `prepare` has already moved the state on.
     """
 
     def __init__(
-        self, plan: Plan, stages: Sequence[str], schemas: SchemaSource, reader: LogReader, prefix: Callable[[str], bytes | None]
+        self,
+        plan: Plan,
+        stages: Sequence[str],
+        schemas: SchemaSource,
+        reader: LogReader,
+        prefix: Callable[[str], bytes | None],
     ) -> None:
         self.plan = plan
         self.stage_names = tuple(stages)
@@ -54,7 +59,7 @@ class Task:
         return next((stage for stage in self._stages if isinstance(stage, OnlineInference)), None)
 
     def assigned(self, partition: int) -> int | None:
-        """Rebuild the partition's state from the changelog; returns the input offset at which to go on, None if it has none."""
+        """Rebuild the partition's state from the changelog; returns the input offset to go on from, if it has one."""
         self.revoked(partition)
         state = PartitionState(self.plan.topic("changelog"), partition, self._stages, self.input_topic)
         offset = state.restore(self._reader)
@@ -68,7 +73,7 @@ class Task:
             stage.drop(partition)
 
     def prepare(self, records: Records) -> Prepared:
-        """Turn consumed records into everything that must be written for them; no I/O, except to look up original bytes.
+        """Turn consumed records into everything that must be written for them; no I/O but to look up original bytes.
 
         Every record becomes one output of the last stage or one rejection, unless it was processed before.
         """
@@ -113,7 +118,7 @@ class Task:
         )
 
     def _is_new(self, partition: NDArray[np.int32], offset: NDArray[np.int64]) -> NDArray[np.bool_]:
-        """Which source offsets lie past what the state already holds: after a change of layout input may be read again."""
+        """Which source offsets the state does not hold yet: after a change of layout, input may be read again."""
         new = np.ones(len(partition), dtype=bool)
         for p in np.unique(partition):
             state = self._state.get(int(p))

@@ -3,7 +3,7 @@
 import logging
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from tidemill.schemas.errors import DeclarationError, nearest
 from tidemill.schemas.framing import Confluent
@@ -28,14 +28,14 @@ DELIVERY = ("exactly-once", "at-least-once")
 
 @dataclass(frozen=True)
 class WorkerOptions:
-    """How one worker runs. `slot` is its place among the workers: stable over restarts, used by one process at a time."""
+    """How one worker runs. `slot` is its place among the workers: stable over restarts, of one process at a time."""
 
     stages: Sequence[str]
     slot: str = "0"
     delivery: str = "exactly-once"
     registry_url: str | None = None
     trusted_models: tuple[str, ...] = ()
-    loop: LoopOptions = LoopOptions()
+    loop: LoopOptions = field(default_factory=LoopOptions)
 
     def __post_init__(self) -> None:
         if self.delivery not in DELIVERY:

@@ -16,10 +16,10 @@ from tidemill.processors.feature_enrichment import (
     file_table,
     last,
     lookup,
-    max,
+    max,  # noqa: A004 - the names that SQL has for them
     mean,
-    min,
-    sum,
+    min,  # noqa: A004
+    sum,  # noqa: A004
     topic_table,
     window,
 )

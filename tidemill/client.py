@@ -29,11 +29,13 @@ T = TypeVar("T")
 class Subscription(Generic[T]):
     """Results as they are committed, for `for` and for `async for`.
 
-    Iteration ends after `timeout` seconds without a message, or never when it is None. `close`, or leaving a `with` block, releases
-    the connection.
+    Iteration ends after `timeout` seconds without a message, or never when it is None. `close`, or leaving a `with`
+    block, releases the connection.
     """
 
-    def __init__(self, source: KafkaSubscription, decode: Callable[[list[LogRecord]], list[T]], timeout: float | None) -> None:
+    def __init__(
+        self, source: KafkaSubscription, decode: Callable[[list[LogRecord]], list[T]], timeout: float | None
+    ) -> None:
         self._source, self._decode, self._timeout = source, decode, timeout
         self._ready: list[T] = []
 
@@ -67,15 +69,17 @@ class Subscription(Generic[T]):
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         self.close()
 
 
 class Client:
     """A producer and subscriber of one pipeline, named or as declared.
 
-    Given a name alone, the contracts are read from the pipeline's schemas topic, so that it works where the pipeline's code
-    is not. Events are checked against the contract, constraints included, before they leave.
+    Given a name alone, the contracts are read from the pipeline's schemas topic, so that it works where the
+    pipeline's code is not. Events are checked against the contract, constraints included, before they leave.
 
         with tm.Client("flights") as client:
             client.send({"flight_id": "…", …})
@@ -89,7 +93,11 @@ class Client:
     """
 
     def __init__(
-        self, pipeline: Pipeline | str, bootstrap_servers: str | None = None, *, registry_url: str | None = None,
+        self,
+        pipeline: Pipeline | str,
+        bootstrap_servers: str | None = None,
+        *,
+        registry_url: str | None = None,
         default_bootstrap: str | None = None,
     ) -> None:
         self.name = pipeline if isinstance(pipeline, str) else pipeline.name
@@ -110,7 +118,10 @@ class Client:
             self.schemas.refresh()
             found = self.schemas.latest(topic)
         if found is None:
-            raise StreamError(f"no contract is published for {topic}; was pipeline {self.name!r} ever started on {self.connection.bootstrap_servers}?")
+            raise StreamError(
+                f"no contract is published for {topic}; was pipeline {self.name!r} ever started on"
+                f" {self.connection.bootstrap_servers}?"
+            )
         return found
 
     def contracts(self) -> dict[str, Contract]:
@@ -143,7 +154,9 @@ class Client:
         if self._publisher is not None:
             self._publisher.flush()
 
-    def predictions(self, *, since: str = "now", timeout: float | None = None, group: str | None = None) -> Subscription[Prediction]:
+    def predictions(
+        self, *, since: str = "now", timeout: float | None = None, group: str | None = None
+    ) -> Subscription[Prediction]:
         """Predictions as they are committed, from "now" on or from the "beginning"."""
         codec = Codec(self.contract("predictions"), self.schemas)
 
@@ -153,7 +166,9 @@ class Client:
 
         return Subscription(self._subscribe("predictions", since, group), decode, timeout)
 
-    def rejections(self, *, since: str = "now", timeout: float | None = None, group: str | None = None) -> Subscription[Rejection]:
+    def rejections(
+        self, *, since: str = "now", timeout: float | None = None, group: str | None = None
+    ) -> Subscription[Rejection]:
         """Rejected events as they are committed, with the reasons."""
         source = self._subscribe("rejected", since, group)
         return Subscription(source, lambda records: [Rejection.from_record(r) for r in records], timeout)
@@ -163,7 +178,9 @@ class Client:
         codec = Codec(self.contract(suffix), self.schemas)
 
         def decode(records: list[LogRecord]) -> list[dict[str, Any]]:
-            rows: list[dict[str, Any]] = codec.decode([r.value for r in records], [r.headers for r in records]).table.to_pylist()
+            rows: list[dict[str, Any]] = codec.decode(
+                [r.value for r in records], [r.headers for r in records]
+            ).table.to_pylist()
             return rows
 
         return Subscription(self._subscribe(suffix, since, None), decode, timeout)
@@ -203,7 +220,9 @@ class Client:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         if kind is None:
             self.close()
 

@@ -32,8 +32,9 @@ def as_contract(given: ContractLike, base: Path) -> Contract:
 class Events:
     """What comes in: its contract, and which fields are its key, its time and its id.
 
-    `contract` is an .avsc file (relative to the pipeline file), a `Contract`, or the schema as a dict. `key` decides the
-    partition, and so what windows are kept by. `nan` says what NaN and infinity mean: "reject", "null" or "allow".
+    `contract` is an .avsc file (relative to the pipeline file), a `Contract`, or the schema as a dict. `key` decides
+    the partition, and so what windows are kept by. `nan` says what NaN and infinity mean: "reject", "null" or
+    "allow".
     """
 
     contract: ContractLike
@@ -54,7 +55,9 @@ class Events:
         for name in (self.key, self.id):
             kind = contract.arrow.field(name).type
             if not (pa.types.is_string(kind) or pa.types.is_integer(kind)):
-                raise DeclarationError(f"{contract.name}.{name}: expected text or an integer for a key or id, got {kind}")
+                raise DeclarationError(
+                    f"{contract.name}.{name}: expected text or an integer for a key or id, got {kind}"
+                )
         if self.nan not in ("reject", "null", "allow"):
             raise DeclarationError(f"nan must be 'reject', 'null' or 'allow', not {self.nan!r}")
 
@@ -63,8 +66,9 @@ class Events:
 class Labels:
     """What comes later: its contract, which field is the event's id, and the label as an expression over its fields.
 
-    `classes` are the possible labels; they may be left out for a boolean label (False and True) and for a number (regression).
-    A null label says nothing about its event. `within` is how long after the event a label may still come.
+    `classes` are the possible labels; they may be left out for a boolean label (False and True) and for a number
+    (regression). A null label says nothing about its event. `within` is how long after the event a label may still
+    come.
     """
 
     contract: ContractLike
@@ -98,8 +102,8 @@ class Labels:
 class Model:
     """The model: an unfitted scikit-learn estimator (or anything alike) and the features that it sees.
 
-    `prior` is answered until a first model is announced: the probability of True (or of each class), or a number. Without it,
-    events before the first model are rejected as `no_model`.
+    `prior` is answered until a first model is announced: the probability of True (or of each class), or a number.
+    Without it, events before the first model are rejected as `no_model`.
     """
 
     estimator: Any
@@ -116,7 +120,16 @@ class Model:
             raise DeclarationError("Model(features=[...]): name at least one feature")
         for name in self.features:
             if name not in features.names:
-                raise DeclarationError(f"the model asks for a feature {name!r} that is not declared{nearest(name, features.names)}")
+                raise DeclarationError(
+                    f"the model asks for a feature {name!r} that is not declared{nearest(name, features.names)}"
+                )
             kind = features.field(name).type
-            if not (pa.types.is_boolean(kind) or pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_string(kind)):
-                raise DeclarationError(f"feature {name!r} is {kind}; a model takes numbers, booleans and text: make one by an expression")
+            if not (
+                pa.types.is_boolean(kind)
+                or pa.types.is_integer(kind)
+                or pa.types.is_floating(kind)
+                or pa.types.is_string(kind)
+            ):
+                raise DeclarationError(
+                    f"feature {name!r} is {kind}; a model takes numbers, booleans and text: make one by an expression"
+                )

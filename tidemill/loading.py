@@ -26,7 +26,9 @@ def load_pipeline(reference: str) -> Pipeline:
         return found[name]
     distinct = {id(pipeline): pipeline for pipeline in found.values()}
     if len(distinct) != 1:
-        what = "no pipeline" if not found else f"several pipelines: {', '.join(sorted(found))}; choose one as {place}:NAME"
+        what = (
+            "no pipeline" if not found else f"several pipelines: {', '.join(sorted(found))}; choose one as {place}:NAME"
+        )
         raise DeclarationError(f"{place} declares {what}")
     return next(iter(distinct.values()))
 

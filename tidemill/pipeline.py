@@ -20,7 +20,6 @@ from tidemill.processors.online_inference.target import Target
 from tidemill.processors.sanity_check import Check, SanityCheck
 from tidemill.processors.stage import Stage
 from tidemill.schemas.arrow_types import generate
-from tidemill.schemas.contract import Contract
 from tidemill.schemas.derived import event_contract, label_contract, validated_contract
 from tidemill.schemas.errors import DeclarationError
 from tidemill.streams import plan as streams_plan
@@ -31,8 +30,9 @@ from tidemill.streams.reference import load_file_table
 class Pipeline:
     """Events, the checks that they must pass, the features made of them, and the model that answers them.
 
-    Nothing happens when a pipeline is made but that it is checked: fields, types and names that do not fit are refused with a
-    `DeclarationError`. Paths are relative to `base`, by default the folder of the file in which the pipeline is declared.
+    Nothing happens when a pipeline is made but that it is checked: fields, types and names that do not fit are
+    refused with a `DeclarationError`. Paths are relative to `base`, by default the folder of the file in which the
+    pipeline is declared.
     """
 
     def __init__(
@@ -50,7 +50,9 @@ class Pipeline:
         base: Path | str | None = None,
     ) -> None:
         if not re.fullmatch(r"[A-Za-z][A-Za-z0-9_-]{0,99}", name):
-            raise DeclarationError(f"pipeline {name!r}: expected a letter, then letters, digits, - and _ (it begins the topics' names)")
+            raise DeclarationError(
+                f"pipeline {name!r}: expected a letter, then letters, digits, - and _ (it begins the topics' names)"
+            )
         if partitions < 1:
             raise DeclarationError(f"pipeline {name}: expected at least one partition, got {partitions}")
         self.name, self.events, self.labels, self.model = name, events, labels, model
@@ -59,8 +61,12 @@ class Pipeline:
         # Paths in a pipeline file are relative to that file, however it is loaded.
         caller = sys._getframe(1).f_globals.get("__file__")
         self.base = Path(base) if base is not None else Path(caller).parent if caller else Path.cwd()
-        self.contract = event_contract(as_contract(events.contract, self.base), key=events.key, time=events.time, event_id=events.id)
-        self.labels_contract = label_contract(as_contract(labels.contract, self.base), labels.id) if labels is not None else None
+        self.contract = event_contract(
+            as_contract(events.contract, self.base), key=events.key, time=events.time, event_id=events.id
+        )
+        self.labels_contract = (
+            label_contract(as_contract(labels.contract, self.base), labels.id) if labels is not None else None
+        )
         self._plan: Plan | None = None
 
     def plan(self) -> Plan:
@@ -78,7 +84,9 @@ class Pipeline:
     def _make_plan(self) -> Plan:
         self.events.check(self.contract)
         if self.model is not None and self.labels is None:
-            raise DeclarationError(f"pipeline {self.name} declares a model but no labels: what is it to learn? Add labels=tm.Labels(...)")
+            raise DeclarationError(
+                f"pipeline {self.name} declares a model but no labels: what is it to learn? Add labels=tm.Labels(...)"
+            )
         tables, topic_tables, hashes = self._load_tables()
         target = self.target()
         description = self._describe(hashes)
@@ -120,7 +128,9 @@ class Pipeline:
 
     def _sanity_check(self) -> SanityCheck:
         events = self.events
-        return SanityCheck(self.contract, event_id=events.id, event_time=events.time, checks=self.checks, nan=events.nan)
+        return SanityCheck(
+            self.contract, event_id=events.id, event_time=events.time, checks=self.checks, nan=events.nan
+        )
 
     def _enrichment(self, tables: Mapping[str, ReferenceTable], version: str) -> FeatureEnrichment:
         return FeatureEnrichment(
@@ -135,7 +145,9 @@ class Pipeline:
 
     def _load_tables(self) -> tuple[dict[str, ReferenceTable], list[streams_plan.TopicTable], dict[str, str]]:
         """The reference tables, those of them that live in a topic, and what identifies their content."""
-        given = [feature.declaration for feature in self.features if isinstance(feature, Lookup) and feature.declaration]
+        given = [
+            feature.declaration for feature in self.features if isinstance(feature, Lookup) and feature.declaration
+        ]
         tables: dict[str, ReferenceTable] = {}
         in_topics: list[streams_plan.TopicTable] = []
         hashes: dict[str, str] = {}
@@ -147,7 +159,9 @@ class Pipeline:
                 continue
             contract = as_contract(declared.contract, self.base)
             tables[declared.name] = ReferenceTable(declared.name, contract.arrow, declared.key, version=0)
-            in_topics.append(streams_plan.TopicTable(f"{self.name}.table-{declared.name}", contract, tables[declared.name]))
+            in_topics.append(
+                streams_plan.TopicTable(f"{self.name}.table-{declared.name}", contract, tables[declared.name])
+            )
             hashes[declared.name] = contract.fingerprint_hex
         return tables, in_topics, hashes
 

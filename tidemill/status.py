@@ -57,13 +57,20 @@ def pipeline_status(client: Client) -> PipelineStatus:
         committed = {p: offsets.committed(source, p) for p in reader.partitions(source)}
         members = describe_group(connection, group).members
         if members or any(offset is not None for offset in committed.values()):
-            lag = sum(max(0, reader.end(source, p) - max(offset or 0, reader.beginning(source, p))) for p, offset in committed.items())
+            lag = sum(
+                max(0, reader.end(source, p) - max(offset or 0, reader.beginning(source, p)))
+                for p, offset in committed.items()
+            )
             groups.append(GroupStatus(group, source, lag, members))
     events = announcements(Follower(connection, f"{name}.models"), wait=True)
     champions = [event["model_version"] for event in events if event["status"] == "champion"]
-    return PipelineStatus(name, connection.bootstrap_servers, topics, tuple(groups), champions[-1] if champions else None)
+    return PipelineStatus(
+        name, connection.bootstrap_servers, topics, tuple(groups), champions[-1] if champions else None
+    )
 
 
 def _topic(reader: KafkaReader, topic: str) -> TopicStatus:
     partitions = reader.partitions(topic)
-    return TopicStatus(topic, len(partitions), sum(reader.end(topic, p) - reader.beginning(topic, p) for p in partitions))
+    return TopicStatus(
+        topic, len(partitions), sum(reader.end(topic, p) - reader.beginning(topic, p) for p in partitions)
+    )

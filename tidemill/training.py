@@ -27,7 +27,7 @@ Progress = Callable[[int], None]
 
 @dataclass(frozen=True)
 class Stretch:
-    """Event times: train on [since, until), evaluate on [until, evaluate_until). `until` None: the last fifth evaluates."""
+    """Event times: train on [since, until), evaluate on [until, evaluate_until); `until` None keeps the last fifth."""
 
     since: datetime | None = None
     until: datetime | None = None
@@ -54,7 +54,9 @@ def train(
     """
     model, labels, contract = pipeline.model, pipeline.labels, pipeline.labels_contract
     if model is None or labels is None or contract is None:
-        raise DeclarationError(f"pipeline {pipeline.name} declares no model: add model=tm.Model(...) and labels=tm.Labels(...)")
+        raise DeclarationError(
+            f"pipeline {pipeline.name} declares no model: add model=tm.Model(...) and labels=tm.Labels(...)"
+        )
     plan, reader = pipeline.plan(), KafkaReader(connection)
     schemas = SchemaTopic(Follower(connection, plan.topic("schemas")))
     features = read_topic(
@@ -70,7 +72,9 @@ def train(
     arrived = read_topic(plan.topic("labels"), contract, reader, schemas, progress=progress)
     reader.close()
     # At least once may have written an event's features twice, with the same bytes.
-    once = to_polars(features).unique(["source_partition", "source_offset"], keep="first", maintain_order=True).to_arrow()
+    once = (
+        to_polars(features).unique(["source_partition", "source_offset"], keep="first", maintain_order=True).to_arrow()
+    )
     rows = join_labels(once, arrived, label_id=labels.id, label=labels.label)
     train_rows, test_rows = _split(rows, stretch.until)
     target = pipeline.target()
@@ -103,17 +107,24 @@ def _require_better(made: Training) -> None:
     """Law: a model must earn its place, at the least against a guess that knows only the base rate."""
     figure = "log_loss" if "log_loss" in made.metrics else "mae"
     if figure not in made.metrics:
-        raise ModelError("there are no labelled events after those trained on, so nothing shows that the model is any good; use --force")
+        raise ModelError(
+            "there are no labelled events after those trained on, so nothing shows that the model is any good;"
+            " --force announces it all the same"
+        )
     ours, base = made.metrics[figure], made.metrics[f"base_{figure}"]
     if ours >= base:
         raise ModelError(
-            f"refused: {figure} {ours:.4f} on {made.evaluation_rows:,} later events is no better than the base rate's {base:.4f};"
-            " --force announces it all the same"
+            f"refused: {figure} {ours:.4f} on {made.evaluation_rows:,} later events is no better than the base"
+            f" rate's {base:.4f}; --force announces it all the same"
         )
 
 
 def _offsets(rows: pa.Table) -> list[dict[str, int]]:
-    grouped = to_polars(rows).group_by("source_partition").agg(first=pl.col("source_offset").min(), last=pl.col("source_offset").max())
+    grouped = (
+        to_polars(rows)
+        .group_by("source_partition")
+        .agg(first=pl.col("source_offset").min(), last=pl.col("source_offset").max())
+    )
     return [
         {"partition": row["source_partition"], "first": row["first"], "last": row["last"]}
         for row in grouped.sort("source_partition").iter_rows(named=True)

@@ -1,6 +1,6 @@
 """Will a flight that leaves New York now arrive more than 15 minutes late? A year of real departures.
 
-    tidemill run examples/flights/pipeline.py
+tidemill run examples/flights/pipeline.py
 """
 
 import os
@@ -38,7 +38,9 @@ NUMBERS = [
 WORDS = ["carrier", "origin"]
 
 # Clipping keeps every number within what training has seen, so that one absurd value cannot drive a prediction.
-numbers = make_pipeline(SimpleImputer(strategy="median", keep_empty_features=True), MinMaxScaler(clip=True), StandardScaler())
+numbers = make_pipeline(
+    SimpleImputer(strategy="median", keep_empty_features=True), MinMaxScaler(clip=True), StandardScaler()
+)
 classifier = make_pipeline(
     make_column_transformer((numbers, NUMBERS), (OneHotEncoder(handle_unknown="ignore"), WORDS)),
     LogisticRegression(C=0.1, max_iter=1000),

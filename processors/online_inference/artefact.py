@@ -1,4 +1,4 @@
-"""A model as bytes: stored with skops, verified by hash, loaded only when its types are known or its hash is trusted."""
+"""A model as bytes: stored with skops, verified by hash, loaded only if its types are known or its hash trusted."""
 
 import hashlib
 import io
@@ -25,7 +25,9 @@ HARMLESS = frozenset(
         "sklearn.ensemble._hist_gradient_boosting.predictor.TreePredictor",
     }
 )
-"""Types that skops leaves to its caller to judge, but which scikit-learn's own estimators consist of: they hold numbers."""
+"""Types that skops leaves to its caller to judge, but which scikit-learn's own estimators consist of: they hold
+numbers.
+"""
 
 
 @dataclass(frozen=True)
@@ -54,15 +56,17 @@ def dump_model(model: Any) -> Artefact:
 def load_model(artefact: Artefact, expected_sha256: str, trusted: Collection[str] = ()) -> Any:
     """Load a model whose bytes are those announced.
 
-    No code of the artefact runs before its hash was compared. A skops file may hold the types that skops knows to be harmless;
-    any other, and every pickle, is loaded only if the operator has listed the hash in `trusted`.
+    No code of the artefact runs before its hash was compared. A skops file may hold the types that skops knows to be
+    harmless; any other, and every pickle, is loaded only if the operator has listed the hash in `trusted`.
 
     Raises:
         ModelError: the bytes are not those announced, or the operator has not trusted them.
 
     """
     if artefact.sha256 != expected_sha256:
-        raise ModelError(f"expected a model with sha256 {expected_sha256}, got {artefact.sha256}; it was altered, do not use it")
+        raise ModelError(
+            f"expected a model with sha256 {expected_sha256}, got {artefact.sha256}; it was altered, do not use it"
+        )
     approved = artefact.sha256 in {entry.lower() for entry in trusted}
     how = f"if you know who trained it, start with --trust-model {artefact.sha256}"
     if artefact.format == "pickle":

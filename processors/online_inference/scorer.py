@@ -12,8 +12,9 @@ from tidemill.processors.online_inference.target import Target
 from tidemill.schemas.errors import ModelError
 
 BLOCK = 256
-"""Rows per call of a model. Matrix libraries choose their order of addition by the matrix's shape, so the same row could get
-another last bit in a batch of another size; a model is only ever shown blocks of this many rows, the last one filled up."""
+"""Rows per call of a model. Matrix libraries choose their order of addition by the matrix's shape, so the same row
+could get another last bit in a batch of another size; a model is only ever shown blocks of this many rows, the last
+one filled up."""
 
 Scores = NDArray[np.float64]
 """One row per event: the classes' probabilities in declared order, or one column with the predicted number."""
@@ -29,10 +30,10 @@ class Failure:
 
 
 class Scorer:
-    """Scores feature frames with any model that has `predict_proba` (or River's `predict_proba_one`), or `predict` to regress.
+    """Scores feature frames with any model that has `predict_proba`, or `predict` to regress, or River's `…_one`.
 
-    Which rows come together never changes a row's score: models are called on blocks of one size. A model that raises is asked
-    again with ever smaller parts of the block, so that only the rows that make it raise fail.
+    Which rows come together never changes a row's score: models are called on blocks of one size. A model that
+    raises is asked again with ever smaller parts of the block, so that only the rows that make it raise fail.
     """
 
     def __init__(self, model: Any, target: Target) -> None:
@@ -50,7 +51,9 @@ class Scorer:
         for row in np.flatnonzero(~np.isfinite(scores).all(axis=1)):
             if int(row) not in failed:
                 answer = ", ".join(f"{value:g}" for value in scores[row])
-                failures.append(Failure(int(row), "model_not_finite", f"expected finite scores from the model, got {answer}"))
+                failures.append(
+                    Failure(int(row), "model_not_finite", f"expected finite scores from the model, got {answer}")
+                )
         return scores, sorted(failures, key=lambda failure: failure.row)
 
     def _score(self, frame: pd.DataFrame, rows: NDArray[np.int64], scores: Scores, failures: list[Failure]) -> None:
@@ -110,7 +113,8 @@ def _by_class(answer: dict[Any, float], classes: Sequence[Any]) -> list[float]:
 
 
 def _rows(frame: pd.DataFrame) -> list[dict[Any, Any]]:
-    return frame.to_dict(orient="records")
+    records: list[dict[Any, Any]] = frame.to_dict(orient="records")
+    return records
 
 
 def _plain(label: Any) -> Any:

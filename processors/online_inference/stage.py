@@ -64,7 +64,9 @@ class OnlineInference:
 
     def _without_model(self, batch: Batch) -> Processed:
         if self._prior is None:
-            message = "expected a model announced on the models topic, got none yet; run `tidemill train`, or declare a prior"
+            message = (
+                "expected a model announced on the models topic, got none yet; run `tidemill train`, or declare a prior"
+            )
             rejected = tuple(Rejection(row, "no_model", message) for row in range(len(batch)))
             empty = batch.take(np.empty(0, dtype=np.int64))
             return Processed(empty.with_table(self._predictions(empty, PRIOR, np.empty((0, 1)))), rejected)

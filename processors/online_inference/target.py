@@ -16,8 +16,9 @@ ClassLabel = bool | int | str
 class Target:
     """A class out of `classes`, or a number when there are none (regression).
 
-    `prior` is what to answer before the first model is announced: the probability of each class (for two classes, that of the
-    second is enough), or a number. Without it, events that come before the first model are rejected as `no_model`.
+    `prior` is what to answer before the first model is announced: the probability of each class (for two classes,
+    that of the second is enough), or a number. Without it, events that come before the first model are rejected as
+    `no_model`.
 
     >>> Target((False, True), prior=0.25).columns()
     ('probability_false', 'probability_true')
@@ -30,7 +31,9 @@ class Target:
 
     def __post_init__(self) -> None:
         if len(self.classes) == 1 or len(set(self.columns())) != len(self.classes):
-            raise DeclarationError(f"expected no classes (regression) or two and more with different names, got {self.classes}")
+            raise DeclarationError(
+                f"expected no classes (regression) or two and more with different names, got {self.classes}"
+            )
         if self.prior is not None:
             self.prior_row()
 

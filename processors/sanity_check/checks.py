@@ -1,7 +1,8 @@
 """What a pipeline can ask of its events.
 
 A check is an expression that is true for a good event. Null passes, as in SQL's CHECK: that a value is there at all is
-asked by `present` (or `"required": true` in the schema). A check rejects the event or, with `on_failure="warn"`, only counts it.
+asked by `present` (or `"required": true` in the schema). A check rejects the event or, with `on_failure="warn"`,
+only counts it.
 """
 
 from collections.abc import Iterable
@@ -43,7 +44,13 @@ class Check:
     def describe(self) -> dict[str, Any]:
         """A stable description: it goes into the pipeline's version."""
         expression = None if self.ok is None else self.ok.meta.serialize(format="json")
-        return {"check": self.name, "reason": self.reason, "ok": expression, "on_failure": self.on_failure, "within": self.within}
+        return {
+            "check": self.name,
+            "reason": self.reason,
+            "ok": expression,
+            "on_failure": self.on_failure,
+            "within": self.within,
+        }
 
 
 def between(field: str, low: float | None, high: float | None, *, on_failure: OnFailure = "reject") -> Check:
@@ -75,7 +82,9 @@ def one_of(field: str, values: Iterable[Any], *, on_failure: OnFailure = "reject
     """
     allowed = list(values)
     shown = ", ".join(repr(value) for value in allowed[:10]) + (", …" if len(allowed) > 10 else "")
-    return Check(f"one_of({field})", "not_in_set", f"{field} one of {shown}", pl.col(field).is_in(allowed), (field,), on_failure)
+    return Check(
+        f"one_of({field})", "not_in_set", f"{field} one of {shown}", pl.col(field).is_in(allowed), (field,), on_failure
+    )
 
 
 def matches(field: str, pattern: str, *, on_failure: OnFailure = "reject") -> Check:
@@ -83,14 +92,18 @@ def matches(field: str, pattern: str, *, on_failure: OnFailure = "reject") -> Ch
     try:
         pl.DataFrame({"x": [""]}).select(pl.col("x").str.contains(pattern))
     except pl.exceptions.ComputeError as error:
-        raise DeclarationError(f"matches({field!r}): {pattern!r} is not a regular expression that can be used: {error}") from None
+        raise DeclarationError(
+            f"matches({field!r}): {pattern!r} is not a regular expression that can be used: {error}"
+        ) from None
     ok = pl.col(field).str.contains(pattern)
     return Check(f"matches({field})", "pattern_mismatch", f"{field} to match {pattern!r}", ok, (field,), on_failure)
 
 
 def present(field: str, *, on_failure: OnFailure = "reject") -> Check:
     """The field is not null."""
-    return Check(f"present({field})", "missing_value", f"a value in {field}", pl.col(field).is_not_null(), (field,), on_failure)
+    return Check(
+        f"present({field})", "missing_value", f"a value in {field}", pl.col(field).is_not_null(), (field,), on_failure
+    )
 
 
 def check(name: str, ok: pl.Expr, *, expected: str | None = None, on_failure: OnFailure = "reject") -> Check:
@@ -100,7 +113,9 @@ def check(name: str, ok: pl.Expr, *, expected: str | None = None, on_failure: On
     ('arrival', 'departure')
     """
     if not name.isidentifier():
-        raise DeclarationError(f"check {name!r}: the name is used in metrics and must be an identifier such as 'arrives_late'")
+        raise DeclarationError(
+            f"check {name!r}: the name is used in metrics and must be an identifier such as 'arrives_late'"
+        )
     fields = tuple(sorted(set(ok.meta.root_names())))
     return Check(name, "check_failed", expected or name.replace("_", " "), ok, fields, on_failure)
 
@@ -114,13 +129,17 @@ def not_older_than(age: str | timedelta, *, on_failure: OnFailure = "reject") ->
 def not_in_future(tolerance: str | timedelta = "1m", *, on_failure: OnFailure = "reject") -> Check:
     """The event's time is at most `tolerance` after its record's timestamp; clocks differ, so allow for some."""
     ok = pl.col(EVENT_TIME) - pl.col(RECORD_TIME) <= duration(tolerance)
-    return Check("not_in_future", "in_future", f"an event time at most {tolerance} after it was sent", ok, (), on_failure)
+    return Check(
+        "not_in_future", "in_future", f"an event time at most {tolerance} after it was sent", ok, (), on_failure
+    )
 
 
 def not_late(by: str | timedelta, *, on_failure: OnFailure = "reject") -> Check:
     """The event's time is at most `by` behind the newest event time seen before it on its partition."""
     ok = pl.col(WATERMARK) - pl.col(EVENT_TIME) <= duration(by)
-    return Check("not_late", "too_late", f"an event time at most {by} behind the newest one on its partition", ok, (), on_failure)
+    return Check(
+        "not_late", "too_late", f"an event time at most {by} behind the newest one on its partition", ok, (), on_failure
+    )
 
 
 def unique(within: str | timedelta = "1d", *, on_failure: OnFailure = "reject") -> Check:

@@ -100,8 +100,24 @@ def _field_checks(name: str, given: Constraints) -> list[Check]:
         checks.append(matches(name, given.pattern))
     if given.min_length is not None:
         n = given.min_length
-        checks.append(Check(f"min_length({name})", "out_of_range", f"{name} of at least {n} characters", column.str.len_chars() >= n, (name,)))
+        checks.append(
+            Check(
+                f"min_length({name})",
+                "out_of_range",
+                f"{name} of at least {n} characters",
+                column.str.len_chars() >= n,
+                (name,),
+            )
+        )
     if given.max_length is not None:
         n = given.max_length
-        checks.append(Check(f"max_length({name})", "out_of_range", f"{name} of at most {n} characters", column.str.len_chars() <= n, (name,)))
+        checks.append(
+            Check(
+                f"max_length({name})",
+                "out_of_range",
+                f"{name} of at most {n} characters",
+                column.str.len_chars() <= n,
+                (name,),
+            )
+        )
     return checks

@@ -13,9 +13,9 @@ _SCHEMA = pa.schema([pa.field("id", pa.string(), nullable=False), pa.field("seen
 class SeenIds:
     """Ids with the time at which each was first seen, for `within` microseconds of stream time.
 
-    Stream time is the greatest record timestamp so far on the partition, so that whether an id is a duplicate depends on the
-    log alone and never on when it is read. An id is a duplicate until stream time has moved more than `within` past it;
-    when its memory is freed does not matter.
+    Stream time is the greatest record timestamp so far on the partition, so that whether an id is a duplicate
+    depends on the log alone and never on when it is read. An id is a duplicate until stream time has moved more than
+    `within` past it; when its memory is freed does not matter.
 
     >>> seen = SeenIds(within=100)
     >>> seen.check(["a", "b", "a"], [0, 1, 2]).tolist()

@@ -25,8 +25,9 @@ _NEVER = np.iinfo(np.int64).min
 class SanityCheck:
     """Run the contract's own checks, then the declared ones, then those on time, then `unique`.
 
-    An event is rejected by the first check that it fails. Checks that only warn count every failure. The watermark and the
-    remembered ids move only with events that passed everything before them, so that garbage cannot make good events late.
+    An event is rejected by the first check that it fails. Checks that only warn count every failure. The watermark
+    and the remembered ids move only with events that passed everything before them, so that garbage cannot make good
+    events late.
 
     `nan` says what NaN and infinity mean in a float field: a rejection, a null, or what they are.
     """
@@ -34,7 +35,13 @@ class SanityCheck:
     name = "sanity_check"
 
     def __init__(
-        self, contract: Contract, *, event_id: str, event_time: str, checks: Sequence[Check] = (), nan: NanPolicy = "reject"
+        self,
+        contract: Contract,
+        *,
+        event_id: str,
+        event_time: str,
+        checks: Sequence[Check] = (),
+        nan: NanPolicy = "reject",
     ) -> None:
         self._contract = contract
         self._id, self._time, self._nan = event_id, event_time, nan
@@ -42,7 +49,9 @@ class SanityCheck:
         for given in checks:
             for field in given.fields:
                 if field not in known:
-                    raise DeclarationError(f"check {given.name}: {contract.name} has no field {field!r}{nearest(field, known)}")
+                    raise DeclarationError(
+                        f"check {given.name}: {contract.name} has no field {field!r}{nearest(field, known)}"
+                    )
         rowwise = [*contract_checks(contract, allow_nan=nan != "reject"), *checks]
         self._checks = [c for c in rowwise if c.ok is not None and WATERMARK not in c.ok.meta.root_names()]
         self._late = [c for c in rowwise if c.ok is not None and WATERMARK in c.ok.meta.root_names()]
@@ -62,9 +71,13 @@ class SanityCheck:
             try:
                 result = frame.with_columns(pl.lit(0).alias(WATERMARK)).select(given.ok.alias("ok"))
             except pl.exceptions.PolarsError as error:
-                raise DeclarationError(f"check {given.name} cannot be computed on {self._contract.name}: {error}") from None
+                raise DeclarationError(
+                    f"check {given.name} cannot be computed on {self._contract.name}: {error}"
+                ) from None
             if result.schema["ok"] != pl.Boolean:
-                raise DeclarationError(f"check {given.name}: expected true or false for each event, got {result.schema['ok']}")
+                raise DeclarationError(
+                    f"check {given.name}: expected true or false for each event, got {result.schema['ok']}"
+                )
 
     def process(self, batch: Batch) -> Processed:
         """Accept the events that pass every check that rejects."""
@@ -75,13 +88,20 @@ class SanityCheck:
         failed_by: NDArray[np.int16] = np.full(len(batch), -1, dtype=np.int16)
         deciding = [*self._checks, *self._late]
         if self._checks:
-            passed = frame.select(c.ok.fill_null(value=True).alias(str(i)) for i, c in enumerate(self._checks) if c.ok is not None)
+            passed = frame.select(
+                c.ok.fill_null(value=True).alias(str(i)) for i, c in enumerate(self._checks) if c.ok is not None
+            )
             for i, given in enumerate(self._checks):
                 self._judge(given, i, passed[str(i)].to_numpy(), failed_by, warnings)
         watermark = self._advance(batch, frame, failed_by < 0)
         for i, given in enumerate(self._late, start=len(self._checks)):
             assert given.ok is not None
-            ok = frame.with_columns(pl.Series(WATERMARK, watermark)).select(given.ok.fill_null(value=True)).to_series().to_numpy()
+            ok = (
+                frame.with_columns(pl.Series(WATERMARK, watermark))
+                .select(given.ok.fill_null(value=True))
+                .to_series()
+                .to_numpy()
+            )
             self._judge(given, i, ok, failed_by, warnings)
         if self._unique is not None:
             deciding.append(self._unique)
@@ -98,14 +118,16 @@ class SanityCheck:
         )
 
     def _event_time(self) -> pl.Expr:
-        """Microseconds since the epoch; what no calendar holds is clipped here, and rejected by the contract's checks."""
+        """Microseconds since the epoch; what no calendar holds is clipped here, and rejected by a check."""
         kind = self._contract.arrow.field(self._time).type
         low, high = calendar_range(kind)
         scale = {"s": 1_000_000, "ms": 1_000, "us": 1}[kind.unit]
         return pl.col(self._time).to_physical().clip(low, high) * scale
 
     @staticmethod
-    def _judge(given: Check, number: int, ok: NDArray[np.bool_], failed_by: NDArray[np.int16], warnings: dict[str, int]) -> None:
+    def _judge(
+        given: Check, number: int, ok: NDArray[np.bool_], failed_by: NDArray[np.int16], warnings: dict[str, int]
+    ) -> None:
         fails = ~ok.astype(bool) & (failed_by < 0)
         if given.on_failure == "reject":
             failed_by[fails] = number

@@ -19,7 +19,7 @@ _LEAST_ROWS = 2
 
 @dataclass(frozen=True)
 class Training:
-    """A fitted model with what it was fitted on and how it did on the rows after; figures of the base rate stand beside."""
+    """A fitted model, and how it did on the rows after those it was fitted on, beside the base rate."""
 
     model: Any
     metrics: dict[str, float]
@@ -35,7 +35,9 @@ def fit(estimator: Any, features: list[str], target: Target, train: pa.Table, te
 
     """
     if train.num_rows < _LEAST_ROWS:
-        raise ModelError(f"expected labelled events to train on, found {train.num_rows}; widen the stretch, or have labels come first")
+        raise ModelError(
+            f"expected labelled events to train on, found {train.num_rows}; widen the stretch, or send labels"
+        )
     labels = _labels(train)
     if target.classes and len(np.unique(labels)) == 1:
         raise ModelError(f"all {train.num_rows} events to train on have the label {labels[0]!r}; widen the stretch")
@@ -48,7 +50,8 @@ def fit(estimator: Any, features: list[str], target: Target, train: pa.Table, te
 def evaluate(model: Any, features: list[str], target: Target, train: pa.Table, test: pa.Table) -> dict[str, float]:
     """Measure on `test`, scored exactly as serving would; `base_*` is a guess that knows only the training labels.
 
-    For classes: log-loss (natural logarithm), accuracy, and ROC AUC where there are two classes. For numbers: MAE and RMSE.
+    For classes: log-loss (natural logarithm), accuracy, and ROC AUC where there are two classes. For numbers: MAE
+    and RMSE.
     """
     scores, failures = Scorer(model, target).score(to_model_frame(test, features))
     if failures:
@@ -89,8 +92,9 @@ def class_metrics(
 
 
 def _proper(scores: NDArray[np.float64]) -> NDArray[np.float64]:
-    clipped = np.clip(scores, 1e-15, 1.0)
-    return clipped / clipped.sum(axis=1, keepdims=True)
+    clipped: NDArray[np.float64] = np.clip(scores, 1e-15, 1.0)
+    proper: NDArray[np.float64] = clipped / clipped.sum(axis=1, keepdims=True)
+    return proper
 
 
 def _labels(table: pa.Table) -> NDArray[Any]:

@@ -67,7 +67,9 @@ def _candidates(environ: Mapping[str, str]) -> Iterator[tuple[str, Path]]:
 
 def _ask(path: Path) -> int | None:
     try:
-        answer = subprocess.run([path, "-XX:-UsePerfData", "-version"], capture_output=True, text=True, timeout=20, check=True)
+        answer = subprocess.run(
+            [path, "-XX:-UsePerfData", "-version"], capture_output=True, text=True, timeout=20, check=True
+        )
     except (OSError, subprocess.SubprocessError):
         return None
     return release_of(answer.stderr + answer.stdout)

@@ -77,7 +77,7 @@ def log4j2_xml() -> str:
     </RollingFile>
   </Appenders>
   <Loggers>
-    <Logger name="kafka.server.KafkaConfig" level="WARN"/>
+    <Logger name="org.apache.kafka.common.config.AbstractConfig" level="WARN"/>
     <Root level="INFO"><AppenderRef ref="server"/></Root>
   </Loggers>
 </Configuration>

@@ -42,7 +42,9 @@ def apply_topics(connection: Connection, specs: Sequence[TopicSpec]) -> list[Top
     for spec in specs:
         have = existing.get(spec.name)
         if have is not None and spec.partitions is None and len(have.partitions) != own:
-            raise StreamError(f"{spec.name} has {len(have.partitions)} partitions, but {first.name} has {own}; they must be equal")
+            raise StreamError(
+                f"{spec.name} has {len(have.partitions)} partitions, but {first.name} has {own}; they must be equal"
+            )
         if have is not None and spec.partitions == 1 and len(have.partitions) != 1:
             raise StreamError(f"{spec.name} has {len(have.partitions)} partitions, but its order matters: expected 1")
     missing = [NewTopic(s.name, wanted[s.name], -1, config=dict(s.config)) for s in specs if s.name not in existing]
@@ -85,7 +87,11 @@ def _differences(admin: AdminClient, connection: Connection, specs: Sequence[Top
             actual = futures[resources[spec.name]].result()
         except KafkaException as error:
             raise translate(error, f"asking for the settings of {spec.name}", connection) from None
-        parts = [f"{k}={actual[k].value} (declared {v})" for k, v in spec.config.items() if k in actual and actual[k].value != v]
+        parts = [
+            f"{k}={actual[k].value} (declared {v})"
+            for k, v in spec.config.items()
+            if k in actual and actual[k].value != v
+        ]
         found[spec.name] = ", ".join(parts)
     return found
 

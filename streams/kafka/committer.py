@@ -56,7 +56,11 @@ class _Outbox:
                 output.partition.tolist(), output.timestamp.tolist(), output.keys, output.values, headers, strict=True
             )
             for partition, timestamp, key, value, header in rows:
-                more = {"timestamp": max(timestamp, 0)} if header is None else {"timestamp": max(timestamp, 0), "headers": header}
+                more = (
+                    {"timestamp": max(timestamp, 0)}
+                    if header is None
+                    else {"timestamp": max(timestamp, 0), "headers": header}
+                )
                 self.produce(output.topic, key, value, partition, **more)
             self._producer.poll(0)
 
@@ -68,7 +72,9 @@ class _Outbox:
 
 
 class ExactlyOnce:
-    """One transaction a batch, in this order:
+    """Exactly once, by one transaction a batch.
+
+    Its order:
 
     1. the outputs of all stages;
     2. the changelog: changed state, and the position that it belongs to;
@@ -78,7 +84,9 @@ class ExactlyOnce:
     The transactional id is stable for a worker's place: whoever takes the place aborts what its predecessor left open.
     """
 
-    def __init__(self, connection: Connection, source: KafkaSource, topic: str, changelog: str, transactional_id: str) -> None:
+    def __init__(
+        self, connection: Connection, source: KafkaSource, topic: str, changelog: str, transactional_id: str
+    ) -> None:
         self._connection, self._source, self._topic, self._changelog = connection, source, topic, changelog
         settings = {"transactional.id": transactional_id, "transaction.timeout.ms": TRANSACTION_TIMEOUT_MS}
         self._producer = Producer(producer_settings(connection, transactional_id) | settings)
@@ -96,13 +104,15 @@ class ExactlyOnce:
             for entry in prepared.changelog:
                 self._outbox.produce(self._changelog, entry.key, entry.value, entry.partition)
             offsets = [TopicPartition(self._topic, p, offset) for p, offset in prepared.offsets.items()]
-            self._retried(lambda: self._producer.send_offsets_to_transaction(offsets, self._source.group_metadata(), 30))
+            self._retried(
+                lambda: self._producer.send_offsets_to_transaction(offsets, self._source.group_metadata(), 30)
+            )
             self._retried(lambda: self._producer.commit_transaction(60))
         except KafkaException as error:
             self._abort(error)
 
     def _retried(self, step: Any) -> None:
-        """librdkafka asks to call the same step again when it is not yet decided; its own timeouts bound this."""
+        """Librdkafka asks to call the same step again when it is not yet decided; its own timeouts bound this."""
         while True:
             try:
                 step()
@@ -128,7 +138,9 @@ class ExactlyOnce:
 
 
 class AtLeastOnce:
-    """Idempotent producer, no transaction. The order keeps state and outputs in step as far as that can be:
+    """At least once, by an idempotent producer.
+
+    The order keeps state and outputs in step as far as that can be:
 
     1. the outputs, and wait until they are delivered;
     2. the changelog, and wait: a position in it says that its outputs are out;
@@ -152,8 +164,12 @@ class AtLeastOnce:
             self._outbox.flush()
         except KafkaException as error:
             if error.args[0].fatal():
-                raise StreamError(f"producing to {self._connection.bootstrap_servers} failed for good: {error.args[0].str()}") from None
-            raise CommitAborted(f"producing to {self._connection.bootstrap_servers} failed: {error.args[0].str()}") from None
+                raise StreamError(
+                    f"producing to {self._connection.bootstrap_servers} failed for good: {error.args[0].str()}"
+                ) from None
+            raise CommitAborted(
+                f"producing to {self._connection.bootstrap_servers} failed: {error.args[0].str()}"
+            ) from None
         offsets = [TopicPartition(self._topic, p, offset) for p, offset in prepared.offsets.items()]
         try:
             self._source.consumer.commit(offsets=offsets, asynchronous=False)

@@ -35,7 +35,8 @@ class Connection:
         servers = bootstrap_servers or os.environ.get(BOOTSTRAP_ENV) or default
         if not servers:
             raise StreamError(
-                f"no Kafka cluster is named: start one here with `tidemill broker start`, or name one by --bootstrap-servers or {BOOTSTRAP_ENV}"
+                "no Kafka cluster is named: start one here with `tidemill broker start`, or name one by"
+                f" --bootstrap-servers or {BOOTSTRAP_ENV}"
             )
         path = os.environ.get(CONFIG_ENV)
         return Connection(servers, _read_properties(Path(path)) if path else {})
@@ -72,4 +73,3 @@ def _read_properties(path: Path) -> dict[str, str]:
             raise StreamError(f"{path}:{number}: expected key=value")
         settings[key.strip()] = value.strip()
     return settings
-

@@ -29,8 +29,14 @@ class Follower:
     def poll(self) -> list[LogRecord]:
         """What has come since, if anything."""
         if self._consumer is None:
-            settings = {"isolation.level": "read_committed", "enable.auto.commit": False, "auto.offset.reset": "earliest"}
-            self._consumer = Consumer(self._connection.client(group_id="tidemill-follower", fetch_wait_max_ms=100) | settings)
+            settings = {
+                "isolation.level": "read_committed",
+                "enable.auto.commit": False,
+                "auto.offset.reset": "earliest",
+            }
+            self._consumer = Consumer(
+                self._connection.client(group_id="tidemill-follower", fetch_wait_max_ms=100) | settings
+            )
             self._consumer.assign([TopicPartition(self._topic, 0, self.next_offset)])
         records = []
         for message in self._consumer.consume(1_000, 0):

@@ -23,7 +23,13 @@ class Publisher:
         self._offsets: dict[str, int] = {}
 
     def send(
-        self, topic: str, key: bytes | None, value: bytes | None, *, headers: Headers | None = None, partition: int | None = None,
+        self,
+        topic: str,
+        key: bytes | None,
+        value: bytes | None,
+        *,
+        headers: Headers | None = None,
+        partition: int | None = None,
         timestamp: int | None = None,
     ) -> None:
         """Queue one message; raises the delivery errors of earlier ones."""
@@ -55,7 +61,9 @@ class Publisher:
         left = self._producer.flush(timeout)
         self._raise()
         if left:
-            raise StreamError(f"{left} messages were not delivered to {self._connection.bootstrap_servers} within {timeout:g} s")
+            raise StreamError(
+                f"{left} messages were not delivered to {self._connection.bootstrap_servers} within {timeout:g} s"
+            )
 
     def first_offset(self, topic: str) -> int:
         """The offset of the first message that this publisher had delivered to the topic."""
@@ -74,4 +82,6 @@ class Publisher:
         if self._failed:
             failed, reasons = self._failed, "; ".join(dict.fromkeys(self._failures))
             self._failed, self._failures = 0, []
-            raise StreamError(f"{failed} messages were not delivered to {self._connection.bootstrap_servers}: {reasons}")
+            raise StreamError(
+                f"{failed} messages were not delivered to {self._connection.bootstrap_servers}: {reasons}"
+            )

@@ -34,8 +34,8 @@ class KafkaReader:
     def read(self, topic: str, partition: int, start: int = 0, end: int | None = None) -> Iterator[LogRecord]:
         """The committed messages from `start` to `end`, by default to the end that the partition has now.
 
-        "Now" includes transactions that are still open: their outcome is awaited, so that nothing that was written before the
-        call is missed.
+        "Now" includes transactions that are still open: their outcome is awaited, so that nothing that was written
+        before the call is missed.
         """
         end = self.end(topic, partition) if end is None else end
         start = max(start, self.beginning(topic, partition))
@@ -51,7 +51,7 @@ class KafkaReader:
                 deadline = time.monotonic() + self._timeout
             elif time.monotonic() > deadline:
                 raise StreamError(
-                    f"{topic}[{partition}]: expected to read up to offset {end}, but for {self._timeout:.0f} s nothing more came;"
+                    f"{topic}[{partition}]: expected to read up to offset {end}, but nothing came for {self._timeout:.0f} s;"
                     " is a transaction left open, or a broker away?"
                 )
             for message in messages:
@@ -81,7 +81,9 @@ class KafkaReader:
         request = ConsumerGroupTopicPartitions(self._group, [TopicPartition(topic, partition)])
 
         def ask() -> int | None:
-            futures = self._admin_client().list_consumer_group_offsets([request], require_stable=True, request_timeout=10)
+            futures = self._admin_client().list_consumer_group_offsets(
+                [request], require_stable=True, request_timeout=10
+            )
             try:
                 offset = int(futures[self._group].result().topic_partitions[0].offset)
             except KafkaException as error:
@@ -143,7 +145,14 @@ class KafkaReader:
     def _assign(self, topic: str, partition: int, start: int) -> Consumer:
         if self._consumer is None:
             settings = {"enable.partition.eof": True, "isolation.level": "read_committed", "enable.auto.commit": False}
-            tuning = {"fetch.wait.max.ms": 10, "fetch.queue.backoff.ms": 5, "topic.metadata.refresh.fast.interval.ms": 20, "queued.min.messages": 100_000, "fetch.message.max.bytes": 4 * 1024 * 1024, "check.crcs": True}
+            tuning = {
+                "fetch.wait.max.ms": 10,
+                "fetch.queue.backoff.ms": 5,
+                "topic.metadata.refresh.fast.interval.ms": 20,
+                "queued.min.messages": 100_000,
+                "fetch.message.max.bytes": 4 * 1024 * 1024,
+                "check.crcs": True,
+            }
             self._consumer = Consumer(self._connection.client(group_id=self._group) | settings | tuning)
         # A client that knows the topic's leader starts at once; left to itself it asks only after a second.
         self._consumer.list_topics(topic, timeout=self._timeout)
@@ -159,5 +168,10 @@ class KafkaReader:
 def record_of(message: Message) -> LogRecord:
     """A message of the client library as ours."""
     return LogRecord(
-        message.partition(), message.offset(), message.timestamp()[1], message.key(), message.value(), message.headers() or []
+        message.partition(),
+        message.offset(),
+        message.timestamp()[1],
+        message.key(),
+        message.value(),
+        message.headers() or [],
     )

@@ -19,7 +19,9 @@ class KafkaSource:
     starts at exactly the offset at which its state stands.
     """
 
-    def __init__(self, connection: Connection, topic: str, group: str, client_id: str, assignments: Assignments) -> None:
+    def __init__(
+        self, connection: Connection, topic: str, group: str, client_id: str, assignments: Assignments
+    ) -> None:
         self._connection, self._topic, self._assignments = connection, topic, assignments
         self._owned: set[int] = set()
         self._stale: set[int] = set()

@@ -35,7 +35,9 @@ class KafkaSubscription:
         try:
             found = self._consumer.list_topics(topic, timeout=30).topics[topic]
             if found.error is not None:
-                raise StreamError(f"{topic}: {found.error.str()}; is the pipeline's name right, and are its topics created?")
+                raise StreamError(
+                    f"{topic}: {found.error.str()}; is the pipeline's name right, and are its topics created?"
+                )
             starts = [TopicPartition(topic, p, SINCE[since]) for p in found.partitions]
             if since == "now":
                 # The place is fixed now, not at the first poll, so that what is sent after this line is seen.
@@ -56,7 +58,10 @@ class KafkaSubscription:
                 error = message.error()
                 if error is None:
                     records.append(record_of(message))
-                elif error.fatal() or error.code() in (KafkaError.TOPIC_AUTHORIZATION_FAILED, KafkaError.UNKNOWN_TOPIC_OR_PART):
+                elif error.fatal() or error.code() in (
+                    KafkaError.TOPIC_AUTHORIZATION_FAILED,
+                    KafkaError.UNKNOWN_TOPIC_OR_PART,
+                ):
                     raise translate(error, f"reading {self.topic}", self._connection)
             if records or time.monotonic() >= deadline:
                 return records

@@ -25,7 +25,9 @@ def register(app: typer.Typer) -> None:
 
 def send(
     pipeline: PipelineName,
-    file: Annotated[Path | None, typer.Argument(help="JSON lines or CSV (by its name, .csv); standard input if left out.")] = None,
+    file: Annotated[
+        Path | None, typer.Argument(help="JSON lines or CSV (by its name, .csv); standard input if left out.")
+    ] = None,
     labels: Annotated[bool, typer.Option("--labels", help="Send labels instead of events.")] = False,
     bootstrap_servers: Bootstrap = None,
     registry_url: RegistryUrl = None,
@@ -34,10 +36,10 @@ def send(
     """Send events, each checked against the contract before it leaves; exits with 2 at the first that does not fit.
 
     Examples:
-
         tidemill send flights departures.jsonl
         head -100 departures.csv > first.csv && tidemill send flights first.csv
         echo '{"flight_id": "…"}' | tidemill send flights
+
     """
     from tidemill.cli.clients import client_for
 
@@ -45,7 +47,11 @@ def send(
     with client_for(pipeline, bootstrap_servers, registry_url) as client:
         put = client.send_labels if labels else client.send_many
         with file.open(newline="") if file else sys.stdin as lines:
-            rows = _csv(lines, client.contract("labels" if labels else "events")) if file and file.suffix == ".csv" else _json(lines)
+            rows = (
+                _csv(lines, client.contract("labels" if labels else "events"))
+                if file and file.suffix == ".csv"
+                else _json(lines)
+            )
             while batch := list(islice(rows, 1_000)):
                 try:
                     put([row for _, row in batch])
@@ -77,9 +83,9 @@ def tail(
     """Print a topic's messages as they are committed: one a line, with --json as JSON.
 
     Examples:
-
         tidemill tail flights
         tidemill tail flights rejected --since beginning -n 10 --json
+
     """
     from tidemill.cli.clients import client_for
 
@@ -95,7 +101,9 @@ def tail(
             rows = client.rows(topic, since=since, timeout=timeout)
         try:
             for row in islice(rows, limit):
-                print_json(row) if as_json else out.print("  ".join(f"[dim]{k}[/dim]={v}" for k, v in plain(row).items()))
+                print_json(row) if as_json else out.print(
+                    "  ".join(f"[dim]{k}[/dim]={v}" for k, v in plain(row).items())
+                )
         except KeyboardInterrupt:
             err.print("stopped")
 

@@ -8,7 +8,7 @@ from typing import Annotated, Any, NoReturn
 import typer
 from rich.table import Table
 
-from tidemill.cli.options import AsJson, Bootstrap, home, out, plain, print_json
+from tidemill.cli.options import Bootstrap, home, out, plain
 
 
 def register(app: typer.Typer) -> None:
@@ -17,21 +17,30 @@ def register(app: typer.Typer) -> None:
 
 
 def demo(
-    json_file: Annotated[Path | None, typer.Option("--json", metavar="FILE", help="Write the summary to this file.")] = None,
-    seconds: Annotated[float, typer.Option(min=0, help="How long February to December takes; 0: as fast as it goes.")] = 100.0,
-    workers: Annotated[int, typer.Option("--workers", min=1, max=16, help="Worker processes for each group of stages.")] = 1,
-    stages: Annotated[str, typer.Option("--stages", help="`all` fused in each worker, or `each` in a worker of its own.")] = "all",
+    json_file: Annotated[
+        Path | None, typer.Option("--json", metavar="FILE", help="Write the summary to this file.")
+    ] = None,
+    seconds: Annotated[
+        float, typer.Option(min=0, help="How long February to December takes; 0: as fast as it goes.")
+    ] = 100.0,
+    workers: Annotated[
+        int, typer.Option("--workers", min=1, max=16, help="Worker processes for each group of stages.")
+    ] = 1,
+    stages: Annotated[
+        str, typer.Option("--stages", help="`all` fused in each worker, or `each` in a worker of its own.")
+    ] = "all",
     bootstrap_servers: Bootstrap = None,
 ) -> None:
     """Run a year of real flights from New York through a real Kafka.
 
-    Starts a broker and workers, sends January, trains on it, sends the rest of 2013, and proves at the end that every event was
-    answered exactly once. Everything it starts ends with it; its data stays in .tidemill/demo until the next run.
+    Starts a broker and workers, sends January, trains on it, sends the rest of 2013, and proves at the end that
+    every event was answered exactly once. Everything it starts ends with it; its data stays in .tidemill/demo until
+    the next run.
 
     Examples:
-
         tidemill demo
         tidemill demo --seconds 0 --workers 2 --json summary.json
+
     """
     from tidemill.demo.run import DemoOptions, run_demo
     from tidemill.demo.view import View
@@ -65,8 +74,10 @@ def _show(summary: dict[str, Any]) -> None:
         "predictions": f"{summary['predictions']:,}",
         "rejections": f"{summary['rejections']:,} ({reasons})",
         "audit": f"{summary['missing']} missing, {summary['doubled']} doubled",
-        "throughput": f"{summary['burst_events_per_second']:,.0f} events/s in January's burst, {summary['events_per_second']:,.0f} in the paced rest",
-        "latency": f"p50 {summary['latency_ms']['p50']:.0f} ms, p99 {summary['latency_ms']['p99']:.0f} ms from send to subscriber, in the paced rest",
+        "throughput": f"{summary['burst_events_per_second']:,.0f} events/s in January's burst,"
+        f" {summary['events_per_second']:,.0f} in the paced rest",
+        "latency": f"p50 {summary['latency_ms']['p50']:.0f} ms, p99 {summary['latency_ms']['p99']:.0f} ms from send to"
+        " subscriber, in the paced rest",
         "log-loss": f"{loss['model']:.4f}; always answering January's base rate {loss['base_rate']:.4f}",
         "AUC": f"{summary['auc']:.4f} on {summary['labelled_predictions']:,} labelled predictions (a guess: 0.5)",
     }

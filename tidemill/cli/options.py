@@ -19,22 +19,34 @@ DEFAULT_BOOTSTRAP = "127.0.0.1:9092"
 out = Console(highlight=False, soft_wrap=True)
 err = Console(stderr=True, highlight=False, soft_wrap=True)
 
-PipelineFile = Annotated[str, typer.Argument(metavar="PIPELINE", help="The pipeline: FILE.py, package.module, or either with :name.")]
+PipelineFile = Annotated[
+    str, typer.Argument(metavar="PIPELINE", help="The pipeline: FILE.py, package.module, or either with :name.")
+]
 PipelineName = Annotated[
-    str, typer.Argument(metavar="PIPELINE", help="The pipeline's name, or its FILE.py (then nothing is asked of the schemas topic).")
+    str,
+    typer.Argument(
+        metavar="PIPELINE", help="The pipeline's name, or its FILE.py (then nothing is asked of the schemas topic)."
+    ),
 ]
 Bootstrap = Annotated[
-    str | None, typer.Option("--bootstrap-servers", help=f"The Kafka cluster; by default {BOOTSTRAP_ENV}, else {DEFAULT_BOOTSTRAP}.")
+    str | None,
+    typer.Option(
+        "--bootstrap-servers", help=f"The Kafka cluster; by default {BOOTSTRAP_ENV}, else {DEFAULT_BOOTSTRAP}."
+    ),
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for machines.")]
 RegistryUrl = Annotated[
     str | None,
-    typer.Option("--registry-url", envvar="TIDEMILL_REGISTRY_URL", help="A schema registry: Confluent's framing is written instead of Avro's."),
+    typer.Option(
+        "--registry-url",
+        envvar="TIDEMILL_REGISTRY_URL",
+        help="A schema registry: Confluent's framing is written instead of Avro's.",
+    ),
 ]
 
 
 def home() -> Path:
-    """The folder in which Tidemill keeps everything that it writes: TIDEMILL_HOME, else `.tidemill` below the current one."""
+    """The folder for everything that Tidemill writes: TIDEMILL_HOME, else `.tidemill` below the current one."""
     return Path(os.environ.get("TIDEMILL_HOME", ".tidemill")).absolute()
 
 
@@ -68,5 +80,7 @@ def print_table(title: str, rows: list[dict[str, Any]]) -> None:
     for name, value in (rows[0] if rows else {}).items():
         table.add_column(name.replace("_", " "), justify="right" if isinstance(value, int | float) else "left")
     for row in rows:
-        table.add_row(*("" if value is None else f"{value:,}" if isinstance(value, int) else str(value) for value in row.values()))
+        table.add_row(
+            *("" if value is None else f"{value:,}" if isinstance(value, int) else str(value) for value in row.values())
+        )
     out.print(table)

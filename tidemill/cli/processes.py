@@ -46,12 +46,21 @@ def start_workers(
     for group in groups:
         _refuse_other_layout(plan, connection, group)
     host, port = metrics
-    commands, slots = [], []
+    commands: list[list[str]] = []
+    slots = []
     for group in groups:
         for _ in range(workers):
             slot = Slot.take(notes_folder(plan.name), "+".join(group))
             slots.append(slot)
-            command = [sys.executable, "-m", "tidemill", "worker", reference, "--stages", "all" if group == STAGES else ",".join(group)]
+            command = [
+                sys.executable,
+                "-m",
+                "tidemill",
+                "worker",
+                reference,
+                "--stages",
+                "all" if group == STAGES else ",".join(group),
+            ]
             command += ["--slot", slot.name, "--bootstrap-servers", connection.bootstrap_servers, *options]
             command += ["--metrics-host", host, "--metrics-port", str(port + len(commands) if port else 0)]
             command += ["--note", str(slot.folder / f"{'+'.join(group)}.{re.sub(r'.*-', '', slot.name)}.json")]
@@ -61,9 +70,15 @@ def start_workers(
 
 
 def _threads(workers: int) -> dict[str, str]:
-    """Share the cores: libraries would each start as many threads as the machine has. BLAS gets one, so that it adds in one order."""
+    """Share the cores between workers, whose libraries would each take all; BLAS gets one, so that it adds in one order."""
     share = str(max(1, len(os.sched_getaffinity(0)) // workers)) if hasattr(os, "sched_getaffinity") else "1"
-    return {"POLARS_MAX_THREADS": share, "NUMBA_NUM_THREADS": share, "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
+    return {
+        "POLARS_MAX_THREADS": share,
+        "NUMBA_NUM_THREADS": share,
+        "OMP_NUM_THREADS": "1",
+        "OPENBLAS_NUM_THREADS": "1",
+        "MKL_NUM_THREADS": "1",
+    }
 
 
 def _refuse_other_layout(plan: Plan, connection: Connection, group: tuple[str, ...]) -> None:
@@ -73,6 +88,6 @@ def _refuse_other_layout(plan: Plan, connection: Connection, group: tuple[str, .
             theirs = tuple(member.removeprefix(f"{plan.name}.").split(".")[0].split("+"))
             if theirs != group and set(theirs) & set(group):
                 raise StreamError(
-                    f"{member} already runs {', '.join(theirs)}; workers that run {', '.join(group)} would process the same events:"
-                    " stop it first, or start with the same --stages"
+                    f"{member} already runs {', '.join(theirs)}; workers that run {', '.join(group)} would process"
+                    " the same events: stop it first, or start with the same --stages"
                 )

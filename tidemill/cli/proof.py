@@ -21,8 +21,8 @@ def audit(pipeline: PipelineName, bootstrap_servers: Bootstrap = None, as_json: 
     counted as waiting. Memory does not grow with the topics.
 
     Example:
-
         tidemill audit flights
+
     """
     from tidemill.cli.clients import client_for
     from tidemill.streams.audit import audit as run_audit
@@ -57,8 +57,8 @@ def status(pipeline: PipelineName, bootstrap_servers: Bootstrap = None, as_json:
     """Show a pipeline on the cluster: topics, workers and how far each stage is behind, the model in service.
 
     Example:
-
         tidemill status flights
+
     """
     from tidemill.cli.clients import client_for
     from tidemill.status import pipeline_status

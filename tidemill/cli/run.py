@@ -11,20 +11,31 @@ from typing import Annotated
 
 import typer
 
-from tidemill.cli.options import AsJson, Bootstrap, DEFAULT_BOOTSTRAP, PipelineFile, RegistryUrl, home, out, print_json, print_table
-from tidemill.schemas.errors import StreamError
+from tidemill.cli.options import (
+    DEFAULT_BOOTSTRAP,
+    AsJson,
+    Bootstrap,
+    PipelineFile,
+    RegistryUrl,
+    out,
+    print_json,
+    print_table,
+)
 from tidemill.streams.plan import STAGES, Plan, stage_group
 
 Stages = Annotated[
     str,
     typer.Option(
         "--stages",
-        help="`all` fused in each worker, `each` in a worker of its own, or some that follow each other: `sanity_check,feature_enrichment`.",
+        help="`all` fused in each worker, `each` in a worker of its own, or neighbours: `sanity_check,feature_enrichment`.",
     ),
 ]
 Delivery = Annotated[str, typer.Option("--delivery", help="`exactly-once` (transactions) or `at-least-once`.")]
 Trusted = Annotated[
-    list[str] | None, typer.Option("--trust-model", metavar="SHA256", help="Load this model although skops cannot vouch for it. Repeatable.")
+    list[str] | None,
+    typer.Option(
+        "--trust-model", metavar="SHA256", help="Load this model although skops cannot vouch for it. Repeatable."
+    ),
 ]
 
 
@@ -43,19 +54,25 @@ def run(
     bootstrap_servers: Bootstrap = None,
     registry_url: RegistryUrl = None,
     trust_model: Trusted = None,
-    metrics_port: Annotated[int, typer.Option("--metrics-port", help="First worker's Prometheus port; the next take the next. 0: any free one.")] = 9464,
-    metrics_host: Annotated[str, typer.Option("--metrics-host", help="Address that the metrics are served on.")] = "127.0.0.1",
+    metrics_port: Annotated[
+        int,
+        typer.Option("--metrics-port", help="First worker's Prometheus port; the next take the next. 0: any free one."),
+    ] = 9464,
+    metrics_host: Annotated[
+        str, typer.Option("--metrics-host", help="Address that the metrics are served on.")
+    ] = "127.0.0.1",
     max_batch: Annotated[int, typer.Option("--max-batch", min=1, help="Most events in one transaction.")] = 10_000,
 ) -> None:
     """Run a pipeline: create its topics, publish its contracts, and start its workers.
 
-    Ends on Ctrl-C or SIGTERM, after every worker has committed what it had in hand. Start it on more machines to share the load.
+    Ends on Ctrl-C or SIGTERM, after every worker has committed what it had in hand. Start it on more machines to
+    share the load.
 
     Examples:
-
         tidemill run flights.py
         tidemill run flights.py --workers 4 --bootstrap-servers kafka-1:9092,kafka-2:9092
         tidemill run flights.py --stages each --delivery at-least-once
+
     """
     from tidemill.cli.processes import start_workers
     from tidemill.loading import load_pipeline
@@ -72,7 +89,13 @@ def run(
         groups=_groups(stages),
         workers=workers,
         registry_url=registry_url,
-        options=["--delivery", delivery, "--max-batch", str(max_batch), *(a for sha in trust_model or [] for a in ("--trust-model", sha))],
+        options=[
+            "--delivery",
+            delivery,
+            "--max-batch",
+            str(max_batch),
+            *(a for sha in trust_model or [] for a in ("--trust-model", sha)),
+        ],
         metrics=(metrics_host, metrics_port),
     )
     supervisor.run(stop.is_set)
@@ -100,7 +123,9 @@ def worker(
 
     _log_to_stderr(slot)
     (group,) = _groups(stages)
-    options = WorkerOptions(group, slot, delivery, registry_url, tuple(trust_model or ()), LoopOptions(max_records=max_batch))
+    options = WorkerOptions(
+        group, slot, delivery, registry_url, tuple(trust_model or ()), LoopOptions(max_records=max_batch)
+    )
     stop = _stop_signal()
     threading.Thread(target=_stop_with_parent, args=(stop,), daemon=True).start()
     metrics = Metrics()
@@ -110,7 +135,9 @@ def worker(
         port = metrics.expose(metrics_host, 0)
         logging.getLogger(__name__).warning("metrics port %d is taken; serving on %d", metrics_port, port)
     if note is not None:
-        note.write_text(json.dumps({"pid": os.getpid(), "stages": group, "slot": slot, "metrics": f"{metrics_host}:{port}"}))
+        note.write_text(
+            json.dumps({"pid": os.getpid(), "stages": group, "slot": slot, "metrics": f"{metrics_host}:{port}"})
+        )
     connection = Connection.from_environment(bootstrap_servers, DEFAULT_BOOTSTRAP)
     run_worker(load_pipeline(pipeline).plan(), connection, options, metrics, stop.is_set)
 
@@ -128,7 +155,9 @@ def describe(pipeline: PipelineFile, as_json: AsJson = False) -> None:
         out.print(f"  {plan.input_of(stage)} → [bold]{stage}[/bold] → {plan.output_of(stage)}")
     rows = [{"topic": s.name, "partitions": s.partitions or plan.partitions, "holds": s.purpose} for s in plan.topics()]
     print_table("\nTopics", rows)
-    features = [{"field": f.name, "type": str(f.arrow), "nullable": f.nullable} for f in plan.contracts["features"].fields]
+    features = [
+        {"field": f.name, "type": str(f.arrow), "nullable": f.nullable} for f in plan.contracts["features"].fields
+    ]
     print_table("\nFeatures", features)
 
 
@@ -137,8 +166,18 @@ def _description(plan: Plan) -> dict[str, object]:
         "name": plan.name,
         "version": plan.version,
         "stages": [{"stage": s, "input": plan.input_of(s), "output": plan.output_of(s)} for s in STAGES],
-        "topics": [{"name": s.name, "partitions": s.partitions or plan.partitions, "config": dict(s.config), "holds": s.purpose} for s in plan.topics()],
-        "contracts": {plan.topic(k): {"fingerprint": c.fingerprint_hex, "schema": c.schema} for k, c in plan.contracts.items()},
+        "topics": [
+            {
+                "name": s.name,
+                "partitions": s.partitions or plan.partitions,
+                "config": dict(s.config),
+                "holds": s.purpose,
+            }
+            for s in plan.topics()
+        ],
+        "contracts": {
+            plan.topic(k): {"fingerprint": c.fingerprint_hex, "schema": c.schema} for k, c in plan.contracts.items()
+        },
         "declaration": plan.description,
     }
 

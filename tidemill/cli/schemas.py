@@ -25,8 +25,8 @@ def check(
     """Say whether a changed schema is compatible with the old one; exits with 1 if not, naming each field and rule.
 
     Example:
-
         tidemill schemas check departure-v1.avsc departure-v2.avsc
+
     """
     found = find_incompatibilities(Contract.load(old), Contract.load(new), mode)
     if as_json:
@@ -42,15 +42,17 @@ def check(
 @app.command()
 def show(
     pipeline: PipelineName,
-    topic: Annotated[str, typer.Argument(help="events, validated, features, predictions or labels; all of them if left out.")] = "",
+    topic: Annotated[
+        str, typer.Argument(help="events, validated, features, predictions or labels; all of them if left out.")
+    ] = "",
     bootstrap_servers: Bootstrap = None,
     as_json: AsJson = False,
 ) -> None:
     """Show a pipeline's published contracts; with a topic, its schema as .avsc text.
 
     Example:
-
         tidemill schemas show flights events > departure.avsc
+
     """
     from tidemill.cli.clients import client_for
 
@@ -59,5 +61,8 @@ def show(
             print_json(client.contract(topic).schema)
             return
         found = client.contracts()
-    rows = [{"topic": name, "fingerprint": c.fingerprint_hex, "record": c.name, "fields": len(c.fields)} for name, c in found.items()]
+    rows = [
+        {"topic": name, "fingerprint": c.fingerprint_hex, "record": c.name, "fields": len(c.fields)}
+        for name, c in found.items()
+    ]
     print_json(rows) if as_json else print_table("Contracts", rows)

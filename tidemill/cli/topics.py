@@ -13,8 +13,8 @@ def apply(pipeline: PipelineFile, bootstrap_servers: Bootstrap = None, as_json: 
     """Create the topics that are missing; topics that differ from the declaration are reported and left as they are.
 
     Example:
-
         tidemill topics apply flights.py
+
     """
     from tidemill.loading import load_pipeline
     from tidemill.streams.kafka.admin import apply_topics
@@ -30,8 +30,8 @@ def describe(pipeline: PipelineFile, as_json: AsJson = False) -> None:
     """Show the topics as declared: partitions, retention, compaction and what they hold.
 
     Example:
-
         tidemill topics describe flights.py
+
     """
     from tidemill.loading import load_pipeline
 

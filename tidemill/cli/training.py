@@ -6,7 +6,18 @@ from typing import Annotated
 import typer
 from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
-from tidemill.cli.options import DEFAULT_BOOTSTRAP, AsJson, Bootstrap, PipelineFile, PipelineName, err, out, plain, print_json, print_table
+from tidemill.cli.options import (
+    DEFAULT_BOOTSTRAP,
+    AsJson,
+    Bootstrap,
+    PipelineFile,
+    PipelineName,
+    err,
+    out,
+    plain,
+    print_json,
+    print_table,
+)
 from tidemill.schemas.errors import DeclarationError
 from tidemill.streams.kafka.connection import Connection
 
@@ -21,10 +32,22 @@ def register(app: typer.Typer) -> None:
 
 def train(
     pipeline: PipelineFile,
-    since: Annotated[str | None, typer.Option("--from", help="Train on events from this time on (ISO 8601, UTC if it names no zone).")] = None,
-    until: Annotated[str | None, typer.Option("--until", help="Train on events before this time; by default, the last fifth is kept to evaluate.")] = None,
-    evaluate_until: Annotated[str | None, typer.Option("--evaluate-until", help="Evaluate on the events from --until to this time.")] = None,
-    force: Annotated[bool, typer.Option("--force", help="Announce the model even if it is no better than the base rate.")] = False,
+    since: Annotated[
+        str | None,
+        typer.Option("--from", help="Train on events from this time on (ISO 8601, UTC if it names no zone)."),
+    ] = None,
+    until: Annotated[
+        str | None,
+        typer.Option(
+            "--until", help="Train on events before this time; by default, the last fifth is kept to evaluate."
+        ),
+    ] = None,
+    evaluate_until: Annotated[
+        str | None, typer.Option("--evaluate-until", help="Evaluate on the events from --until to this time.")
+    ] = None,
+    force: Annotated[
+        bool, typer.Option("--force", help="Announce the model even if it is no better than the base rate.")
+    ] = False,
     bootstrap_servers: Bootstrap = None,
     as_json: AsJson = False,
 ) -> None:
@@ -33,23 +56,28 @@ def train(
     Running workers serve it from their next transaction on. Exits with 2 if it is refused.
 
     Examples:
-
         tidemill train flights.py
         tidemill train flights.py --until 2013-02-01 --evaluate-until 2013-03-01
+
     """
     from tidemill.loading import load_pipeline
-    from tidemill.training import Stretch, train as run_training
+    from tidemill.training import Stretch
+    from tidemill.training import train as run_training
 
     stretch = Stretch(_time(since), _time(until), _time(evaluate_until))
     columns = (SpinnerColumn(), TextColumn("reading {task.completed:,} records"), TimeElapsedColumn())
     with Progress(*columns, console=err, transient=True) as bar:
         task = bar.add_task("", total=None)
         connection = Connection.from_environment(bootstrap_servers, DEFAULT_BOOTSTRAP)
-        made = run_training(load_pipeline(pipeline), connection, stretch, force=force, progress=lambda n: bar.advance(task, n))
+        made = run_training(
+            load_pipeline(pipeline), connection, stretch, force=force, progress=lambda n: bar.advance(task, n)
+        )
     if as_json:
         print_json(made)
         return
-    out.print(f"model [bold]{made['model_version']}[/bold] announced: {made['estimator']}, {made['artefact_bytes']:,} bytes")
+    out.print(
+        f"model [bold]{made['model_version']}[/bold] announced: {made['estimator']}, {made['artefact_bytes']:,} bytes"
+    )
     out.print(f"trained on {made['training_rows']:,} events, evaluated on {made['evaluation_rows']:,} later ones")
     for name, value in sorted(made["metrics"].items()):
         out.print(f"  {name:<16} {value:.4f}")
@@ -59,8 +87,8 @@ def list_models(pipeline: PipelineName, bootstrap_servers: Bootstrap = None, as_
     """List the announced models, newest last.
 
     Example:
-
         tidemill models list flights
+
     """
     from tidemill.cli.clients import client_for
     from tidemill.streams.kafka.follower import Follower

@@ -20,7 +20,9 @@ Check = Callable[[], None]
 
 
 @contextmanager
-def embedded_broker(folder: Path, jars: Path, progress: Callable[..., object] | None) -> Iterator[tuple[Connection, Check]]:
+def embedded_broker(
+    folder: Path, jars: Path, progress: Callable[..., object] | None
+) -> Iterator[tuple[Connection, Check]]:
     """A broker of its own on free ports; the check raises when it has died."""
     shutil.rmtree(folder, ignore_errors=True)
     with EmbeddedBroker(folder, port=0, jars=jars) as broker:
@@ -66,7 +68,9 @@ def worker_figures(name: str) -> tuple[int, float]:
     lag, seconds, batches = 0.0, 0.0, 0.0
     for note in notes_folder(name).glob("*.json"):
         try:
-            with urllib.request.urlopen(f"http://{json.loads(note.read_text())['metrics']}/metrics", timeout=1) as answer:  # noqa: S310
+            with urllib.request.urlopen(
+                f"http://{json.loads(note.read_text())['metrics']}/metrics", timeout=1
+            ) as answer:
                 text = answer.read().decode()
         except OSError:
             continue  # a worker that has not started yet, or starts again

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import polars as pl
-import pyarrow as pa
 
 from tidemill.client import Client
 from tidemill.demo.cluster import Check, embedded_broker, running_workers, worker_figures
@@ -41,7 +40,9 @@ class DemoOptions:
     bootstrap_servers: str | None = None
 
 
-def run_demo(options: DemoOptions, home: Path, view: View, progress: Callable[..., object] | None = None) -> dict[str, Any]:
+def run_demo(
+    options: DemoOptions, home: Path, view: View, progress: Callable[..., object] | None = None
+) -> dict[str, Any]:
     """Run it and return the summary; everything that it starts has ended when it returns or raises."""
     with ExitStack() as stack:
         checks: list[Check] = []
@@ -68,7 +69,13 @@ class _Year:
     """The replay of 2013, from the first departure to the audit."""
 
     def __init__(
-        self, options: DemoOptions, pipeline: Pipeline, client: Client, watcher: Watcher, view: View, checks: list[Check]
+        self,
+        options: DemoOptions,
+        pipeline: Pipeline,
+        client: Client,
+        watcher: Watcher,
+        view: View,
+        checks: list[Check],
     ) -> None:
         from tidemill.examples.flights.data import arrivals, departures
 
@@ -101,9 +108,14 @@ class _Year:
         reader.close()
         measured = quality(self._watcher.answers(), self._late.drop_nulls(), self._base_rate)
         if measured is None:
-            raise ModelError("no prediction of the trained model has a label; was the model refused? See the workers' messages")
+            raise ModelError(
+                "no prediction of the trained model has a label; was the model refused? See the workers' messages"
+            )
         median, high = self._watcher.latency_ms(since)
-        total = {name: sum(getattr(p, name) for p in audited) for name in ("events", "predictions", "rejections", "missing", "doubled")}
+        total = {
+            name: sum(getattr(p, name) for p in audited)
+            for name in ("events", "predictions", "rejections", "missing", "doubled")
+        }
         return {
             **total,
             "rejected_by_reason": dict(sorted(self._watcher.score.reasons.items())),
@@ -132,7 +144,7 @@ class _Year:
                 answered, moved = self._watcher.score.answered, time.monotonic()
             elif time.monotonic() - moved > STALLED_SECONDS:
                 raise StreamError(
-                    f"{self._replay.sent - answered:,} events are unanswered and nothing has come for {STALLED_SECONDS:.0f} s;"
+                    f"{self._replay.sent - answered:,} events are unanswered, and nothing came for {STALLED_SECONDS:.0f} s;"
                     " see the workers' messages above"
                 )
         return (self._watcher.score.answered - before) / (time.monotonic() - started)
@@ -151,7 +163,9 @@ class _Year:
         self._seen = [*self._seen, (now, score.answered)][-20:]
         (first, before), (last, after) = self._seen[0], self._seen[-1]
         lag, batch = worker_figures(self._pipeline.name)
-        self._quality = quality(self._watcher.answers(RECENT), self._late[: self._replay.labelled].drop_nulls(), self._base_rate)
+        self._quality = quality(
+            self._watcher.answers(RECENT), self._late[: self._replay.labelled].drop_nulls(), self._base_rate
+        )
         self._view.show(
             Snapshot(
                 step=self._step,
@@ -176,6 +190,6 @@ def _refuse_leftovers(connection: Connection, name: str) -> None:
     topic = f"{name}.events"
     if reader.topics(topic):
         raise StreamError(
-            f"{topic} is on {connection.bootstrap_servers} already; the demo counts every event, so it starts on a cluster without"
-            f" the topics of {name!r}: delete them, or leave out --bootstrap-servers"
+            f"{topic} is on {connection.bootstrap_servers} already; the demo counts every event, so it starts"
+            f" on a cluster without the topics of {name!r}: delete them, or leave out --bootstrap-servers"
         )

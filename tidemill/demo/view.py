@@ -37,8 +37,12 @@ class Snapshot:
 
     def line(self) -> str:
         """One line, for logs."""
-        text = f"{self.step}: {self.day}, {self.sent:,} sent, {self.predictions:,} predicted, {self.rejections:,} rejected"
-        text += f", {self.rate:,.0f}/s, lag {self.lag:,}, p50 {self.latency_ms[0]:.0f} ms, p99 {self.latency_ms[1]:.0f} ms"
+        text = (
+            f"{self.step}: {self.day}, {self.sent:,} sent, {self.predictions:,} predicted, {self.rejections:,} rejected"
+        )
+        text += (
+            f", {self.rate:,.0f}/s, lag {self.lag:,}, p50 {self.latency_ms[0]:.0f} ms, p99 {self.latency_ms[1]:.0f} ms"
+        )
         return text + (f", log-loss {self.quality.log_loss:.3f}, AUC {self.quality.auc:.3f}" if self.quality else "")
 
 
@@ -67,7 +71,9 @@ class View:
             self._live.start()
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         if self._live is not None:
             self._live.stop()
 
@@ -77,15 +83,28 @@ def render(now: Snapshot) -> Group:
     grid = Table.grid(padding=(0, 2))
     grid.add_column(style="dim", justify="right")
     grid.add_column()
-    grid.add_row("flights", f"{now.sent:,} sent of {now.total:,}, {now.predictions:,} predicted, {now.rejections:,} rejected")
-    grid.add_row("rejected", ", ".join(f"{reason} {count:,}" for reason, count in sorted(now.reasons.items())) or "none")
+    grid.add_row(
+        "flights", f"{now.sent:,} sent of {now.total:,}, {now.predictions:,} predicted, {now.rejections:,} rejected"
+    )
+    grid.add_row(
+        "rejected", ", ".join(f"{reason} {count:,}" for reason, count in sorted(now.reasons.items())) or "none"
+    )
     grid.add_row("rate", f"{now.rate:,.0f} answers/s, {now.lag:,} behind")
-    grid.add_row("latency", f"p50 {now.latency_ms[0]:,.0f} ms, p99 {now.latency_ms[1]:,.0f} ms from send to subscriber; {now.batch_ms:,.0f} ms a batch")
+    grid.add_row(
+        "latency",
+        f"p50 {now.latency_ms[0]:,.0f} ms, p99 {now.latency_ms[1]:,.0f} ms from send to subscriber;"
+        f" {now.batch_ms:,.0f} ms a batch",
+    )
     grid.add_row("model", now.model)
     if now.quality is None:
         grid.add_row("quality", "no labels yet for the model's predictions")
     else:
         q = now.quality
-        grid.add_row("quality", f"log-loss {q.log_loss:.3f} (base rate {q.base_log_loss:.3f}), AUC {q.auc:.3f} on {q.labelled:,} labelled")
+        grid.add_row(
+            "quality",
+            f"log-loss {q.log_loss:.3f} (base rate {q.base_log_loss:.3f}), AUC {q.auc:.3f} on {q.labelled:,} labelled",
+        )
     title = Text.assemble((now.step, "bold"), "   ", (now.day, "cyan"))
-    return Group(title, ProgressBar(total=max(1, now.total), completed=now.predictions + now.rejections, width=72), grid)
+    return Group(
+        title, ProgressBar(total=max(1, now.total), completed=now.predictions + now.rejections, width=72), grid
+    )

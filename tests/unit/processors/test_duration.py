@@ -27,7 +27,23 @@ def test_reads_units_combinations_and_timedeltas(text, microseconds):
 
 @pytest.mark.parametrize(
     "wrong",
-    ["", "12", "h", "1.5h", "12 h", "-1h", "30m1h", "1h1h", "1H", "1y", "١h", "99999999999w", timedelta(seconds=-1), 12, None],
+    [
+        "",
+        "12",
+        "h",
+        "1.5h",
+        "12 h",
+        "-1h",
+        "30m1h",
+        "1h1h",
+        "1H",
+        "1y",
+        "١h",
+        "99999999999w",
+        timedelta(seconds=-1),
+        12,
+        None,
+    ],
 )
 def test_refuses_everything_else_and_says_what_was_expected(wrong):
     with pytest.raises(DeclarationError, match="expected a duration.*got ") as caught:

@@ -69,7 +69,7 @@ DECIMAL = logical("bytes", "decimal", precision=5, scale=2)
         (logical("long", "timestamp-millis"), MOMENT, MICROS // 1000),
         (logical("long", "timestamp-millis"), datetime(1969, 12, 31, 23, 59, 59, 999_999, UTC), -1),
         (logical("long", "timestamp-nanos"), MOMENT, MICROS * 1000),
-        (logical("long", "local-timestamp-millis"), datetime(1970, 1, 1, 0, 0, 1), 1000),
+        (logical("long", "local-timestamp-millis"), MOMENT.replace(tzinfo=None), MICROS // 1000),
         (logical("long", "local-timestamp-millis"), "1970-01-01T00:00:01", 1000),
         ({"type": "array", "items": ["null", "int"]}, (1, None), [1, None]),
         ({"type": "map", "values": "int"}, OrderedDict(k=1), [("k", 1)]),
@@ -111,7 +111,7 @@ def test_a_value_is_stored(avro, value, expected):
         (logical("int", "date"), "01/02/2013", "expected a date such as"),
         (logical("int", "time-millis"), 86_400_000, "expected an integer from 0 to 86399999"),
         (logical("int", "time-millis"), time(1, tzinfo=UTC), "without a zone"),
-        (logical("long", "timestamp-millis"), datetime(2013, 1, 1), "expected a datetime with a zone"),
+        (logical("long", "timestamp-millis"), MOMENT.replace(tzinfo=None), "expected a datetime with a zone"),
         (logical("long", "timestamp-millis"), "2013-01-01T00:00:00", "expected a datetime with a zone"),
         (logical("long", "timestamp-millis"), "yesterday", "a time with a zone such as 2013-01-31T17:30:00Z"),
         (logical("long", "timestamp-millis"), 1.5, "expected a datetime with a zone"),
@@ -148,7 +148,7 @@ def test_what_is_left_out_gets_its_default_or_null():
 
 def test_what_is_missing_or_unknown_is_named_with_its_row():
     contract = record({"name": "distance", "type": "int"})
-    with pytest.raises(EncodeError, match="row 1, field 'distance': expected a value of 'distance'.*; it is missing"):
+    with pytest.raises(EncodeError, match=r"row 1, field 'distance': expected a value of .*; it is missing"):
         to_columns(contract, [{"distance": 1}, {}])
     with pytest.raises(EncodeError, match="row 1: there is no field 'distnace'; did you mean 'distance'"):
         to_columns(contract, [{"distance": 1}, {"distnace": 1}])
