@@ -47,4 +47,5 @@ compose-check:  ## Validate docker-compose.yml (needs the docker client)
 	docker compose config --quiet
 
 clean:  ## Remove everything that make has created
+	@if [ -x $(BIN)/tidemill ]; then $(BIN)/tidemill broker stop; fi
 	rm -rf .venv .tidemill build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -61,7 +61,7 @@ class PartitionState:
         if committed is not None and committed > first["input_offset"]:
             raise StreamError(
                 f"{self._input}[{self._partition}]: the group's committed offset is {committed}, but the state on"
-                f" {self._topic} stands at {first['input_offset']}; going on would lose the state of the events between:"
+                f" {self._topic} stands at {first['input_offset']}; going on would lose what lies between:"
                 " was the changelog topic deleted, or the group's offset moved by hand?"
             )
         return int(first["input_offset"])

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from tidemill.processors.online_inference.target import Target
 from tidemill.schemas.errors import ModelError
 
-BLOCK = 256
+BLOCK = 1024
 """Rows per call of a model. Matrix libraries choose their order of addition by the matrix's shape, so the same row
 could get another last bit in a batch of another size; a model is only ever shown blocks of this many rows, the last
 one filled up."""

@@ -70,7 +70,7 @@ def typed(draw, name, depth=2):
             item, values = draw(typed(name, depth - 1).filter(lambda pair: pair[0] != "null" and "size" not in pair[0]))
             return {"type": "array", "items": item}, st.lists(values, max_size=3)
         case "map":
-            item, values = draw(typed(name, depth - 1))
+            item, values = draw(typed(name, depth - 1).filter(lambda pair: pair[0] != "null"))
             return {"type": "map", "values": item}, st.dictionaries(TEXT, values, max_size=3)
         case "record":
             parts = {f"p{n}": draw(typed(f"{name}_{n}", depth - 1)) for n in range(draw(st.integers(1, 3)))}

@@ -1,6 +1,7 @@
 """The program `tidemill`."""
 
 import importlib
+import logging
 import sys
 
 import typer
@@ -23,6 +24,8 @@ for _module in ("broker", "topics", "schemas"):
 
 def main() -> None:
     """Run the program; a refusal is one line on standard error and an exit code, never a traceback."""
+    # What librdkafka retries by itself is no news to who runs a command; workers log it, see `run`.
+    logging.getLogger("tidemill.librdkafka").setLevel(logging.ERROR)
     try:
         app()
     except TidemillError as error:

@@ -40,6 +40,7 @@ def start_workers(
     registry_url: str | None = None,
     options: Sequence[str] = (),
     metrics: tuple[str, int] = ("127.0.0.1", 0),
+    log_level: str = "INFO",
 ) -> Supervisor:
     """Prepare the cluster, then start `workers` processes for each group of stages."""
     prepare_cluster(plan, connection)
@@ -62,7 +63,14 @@ def start_workers(
                 "all" if group == STAGES else ",".join(group),
             ]
             command += ["--slot", slot.name, "--bootstrap-servers", connection.bootstrap_servers, *options]
-            command += ["--metrics-host", host, "--metrics-port", str(port + len(commands) if port else 0)]
+            command += [
+                "--log-level",
+                log_level,
+                "--metrics-host",
+                host,
+                "--metrics-port",
+                str(port + len(commands) if port else 0),
+            ]
             command += ["--note", str(slot.folder / f"{'+'.join(group)}.{re.sub(r'.*-', '', slot.name)}.json")]
             command += ["--registry-url", registry_url] if registry_url else []
             commands.append(command)
@@ -70,7 +78,7 @@ def start_workers(
 
 
 def _threads(workers: int) -> dict[str, str]:
-    """Share the cores between workers, whose libraries would each take all; BLAS gets one, so that it adds in one order."""
+    """Share the cores between workers, whose libraries would each take all; BLAS gets one, to add in one order."""
     share = str(max(1, len(os.sched_getaffinity(0)) // workers)) if hasattr(os, "sched_getaffinity") else "1"
     return {
         "POLARS_MAX_THREADS": share,

@@ -7,7 +7,7 @@ import signal
 import sys
 import threading
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -27,10 +27,14 @@ Stages = Annotated[
     str,
     typer.Option(
         "--stages",
-        help="`all` fused in each worker, `each` in a worker of its own, or neighbours: `sanity_check,feature_enrichment`.",
+        help="`all` fused in each worker, `each` in one of its own, or neighbours: `sanity_check,feature_enrichment`.",
     ),
 ]
 Delivery = Annotated[str, typer.Option("--delivery", help="`exactly-once` (transactions) or `at-least-once`.")]
+LogLevel = Annotated[
+    Literal["DEBUG", "INFO", "WARNING", "ERROR"],
+    typer.Option("--log-level", help="What the workers say on standard error."),
+]
 Trusted = Annotated[
     list[str] | None,
     typer.Option(
@@ -62,6 +66,7 @@ def run(
         str, typer.Option("--metrics-host", help="Address that the metrics are served on.")
     ] = "127.0.0.1",
     max_batch: Annotated[int, typer.Option("--max-batch", min=1, help="Most events in one transaction.")] = 10_000,
+    log_level: LogLevel = "INFO",
 ) -> None:
     """Run a pipeline: create its topics, publish its contracts, and start its workers.
 
@@ -78,7 +83,7 @@ def run(
     from tidemill.loading import load_pipeline
     from tidemill.streams.kafka.connection import Connection
 
-    _log_to_stderr("supervisor")
+    _log_to_stderr("supervisor", log_level)
     connection = Connection.from_environment(bootstrap_servers, DEFAULT_BOOTSTRAP)
     plan = load_pipeline(pipeline).plan()
     stop = _stop_signal()
@@ -97,6 +102,7 @@ def run(
             *(a for sha in trust_model or [] for a in ("--trust-model", sha)),
         ],
         metrics=(metrics_host, metrics_port),
+        log_level=log_level,
     )
     supervisor.run(stop.is_set)
 
@@ -112,6 +118,7 @@ def worker(
     metrics_port: Annotated[int, typer.Option("--metrics-port")] = 0,
     metrics_host: Annotated[str, typer.Option("--metrics-host")] = "127.0.0.1",
     max_batch: Annotated[int, typer.Option("--max-batch", min=1)] = 10_000,
+    log_level: LogLevel = "INFO",
     note: Annotated[Path | None, typer.Option("--note", help="Where to write pid and metrics address.")] = None,
 ) -> None:
     """One worker process; it stops when its standard input closes."""
@@ -121,7 +128,7 @@ def worker(
     from tidemill.streams.metrics import Metrics
     from tidemill.streams.worker import WorkerOptions, run_worker
 
-    _log_to_stderr(slot)
+    _log_to_stderr(slot, log_level)
     (group,) = _groups(stages)
     options = WorkerOptions(
         group, slot, delivery, registry_url, tuple(trust_model or ()), LoopOptions(max_records=max_batch)
@@ -203,7 +210,7 @@ def _stop_with_parent(stop: threading.Event) -> None:
     stop.set()
 
 
-def _log_to_stderr(name: str) -> None:
+def _log_to_stderr(name: str, level: str) -> None:
     form = f"%(asctime)s level=%(levelname)s worker={name} %(name)s: %(message)s"
-    logging.basicConfig(level=logging.INFO, format=form, stream=sys.stderr)
+    logging.basicConfig(level=level.upper(), format=form, stream=sys.stderr)
     logging.getLogger("tidemill.librdkafka").setLevel(logging.WARNING)

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from prometheus_client.parser import text_string_to_metric_families
 
+from tidemill.cli.broker import start_with_progress
 from tidemill.cli.processes import notes_folder, start_workers
 from tidemill.schemas.errors import BrokerError
 from tidemill.streams.broker import EmbeddedBroker
@@ -20,19 +21,20 @@ Check = Callable[[], None]
 
 
 @contextmanager
-def embedded_broker(
-    folder: Path, jars: Path, progress: Callable[..., object] | None
-) -> Iterator[tuple[Connection, Check]]:
+def embedded_broker(folder: Path, jars: Path) -> Iterator[tuple[Connection, Check]]:
     """A broker of its own on free ports; the check raises when it has died."""
     shutil.rmtree(folder, ignore_errors=True)
-    with EmbeddedBroker(folder, port=0, jars=jars) as broker:
-        del progress
+    broker = EmbeddedBroker(folder, port=0, jars=jars)
 
-        def check() -> None:
-            if not broker.status().running:
-                raise BrokerError(f"the broker has died; its log is in {folder}")
+    def check() -> None:
+        if not broker.status().running:
+            raise BrokerError(f"the broker has died; its log is in {folder}")
 
+    try:
+        start_with_progress(broker)
         yield Connection(broker.bootstrap_servers), check
+    finally:
+        broker.stop()
 
 
 @contextmanager
@@ -41,7 +43,7 @@ def running_workers(reference: str, plan: Plan, connection: Connection, stages: 
     groups = [(stage,) for stage in STAGES] if stages == "each" else [STAGES]
     for note in notes_folder(plan.name).glob("*.json"):
         note.unlink()
-    supervisor = start_workers(reference, plan, connection, groups=groups, workers=workers)
+    supervisor = start_workers(reference, plan, connection, groups=groups, workers=workers, log_level="WARNING")
     stop, failure = threading.Event(), []
 
     def watch() -> None:

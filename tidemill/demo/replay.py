@@ -23,7 +23,7 @@ class Replay:
         self.labelled = 0
 
     def send(self, until: int, seconds: float, tick: Callable[[], None]) -> None:
-        """Send what is known before `until` (epoch microseconds), spread evenly over `seconds`; `tick` between sends."""
+        """Send what is known before `until` (epoch microseconds), spread over `seconds`; `tick` between sends."""
         first, end = self.sent, int(np.searchsorted(self._known, until))
         started = time.monotonic()
         while self.sent < end:

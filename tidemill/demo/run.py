@@ -1,7 +1,6 @@
 """The demo: January, a model, the rest of the year, and the proof at the end."""
 
 import time
-from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -19,8 +18,10 @@ from tidemill.loading import load_pipeline
 from tidemill.pipeline import Pipeline
 from tidemill.schemas.errors import ModelError, StreamError
 from tidemill.streams.audit import audit
+from tidemill.streams.kafka.admin import describe_group
 from tidemill.streams.kafka.connection import Connection
 from tidemill.streams.kafka.reader import KafkaReader
+from tidemill.streams.plan import STAGES
 from tidemill.training import Stretch, train
 
 PIPELINE = "tidemill.examples.flights.pipeline"
@@ -40,9 +41,7 @@ class DemoOptions:
     bootstrap_servers: str | None = None
 
 
-def run_demo(
-    options: DemoOptions, home: Path, view: View, progress: Callable[..., object] | None = None
-) -> dict[str, Any]:
+def run_demo(options: DemoOptions, home: Path, view: View) -> dict[str, Any]:
     """Run it and return the summary; everything that it starts has ended when it returns or raises."""
     with ExitStack() as stack:
         checks: list[Check] = []
@@ -50,7 +49,7 @@ def run_demo(
             connection = Connection.from_environment(options.bootstrap_servers)
         else:
             view.say("starting Apache Kafka")
-            broker = embedded_broker(home / "demo" / "kafka", home / "kafka" / "jars", progress)
+            broker = embedded_broker(home / "demo" / "kafka", home / "kafka" / "jars")
             connection, check = stack.enter_context(broker)
             checks.append(check)
         pipeline = load_pipeline(PIPELINE)
@@ -92,6 +91,7 @@ class _Year:
         self._seen: list[tuple[float, int]] = []
 
     def run(self) -> dict[str, Any]:
+        self._wait_for_workers()
         january = self._stretch("January, as fast as it goes", FEBRUARY, 0)
         self._step = "training on January"
         self._tick(force=True)
@@ -144,10 +144,23 @@ class _Year:
                 answered, moved = self._watcher.score.answered, time.monotonic()
             elif time.monotonic() - moved > STALLED_SECONDS:
                 raise StreamError(
-                    f"{self._replay.sent - answered:,} events are unanswered, and nothing came for {STALLED_SECONDS:.0f} s;"
+                    f"{self._replay.sent - answered:,} events are unanswered; nothing came for {STALLED_SECONDS:.0f} s;"
                     " see the workers' messages above"
                 )
         return (self._watcher.score.answered - before) / (time.monotonic() - started)
+
+    def _wait_for_workers(self) -> None:
+        """Until every partition has a worker: the first stretch is to measure work, not the start of processes."""
+        name = self._pipeline.name
+        deadline = time.monotonic() + STALLED_SECONDS
+        groups = STAGES if self._options.stages == "each" else STAGES[:1]
+        while any(describe_group(self._client.connection, f"{name}.{stage}").state != "STABLE" for stage in groups):
+            self._tick()
+            time.sleep(0.1)
+            if time.monotonic() > deadline:
+                raise StreamError(
+                    f"no worker was ready within {STALLED_SECONDS:.0f} s; see the workers' messages above"
+                )
 
     def _tick(self, *, force: bool = False) -> None:
         """Look after the processes, and show how things are a few times a second."""

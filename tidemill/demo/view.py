@@ -83,6 +83,7 @@ def render(now: Snapshot) -> Group:
     grid = Table.grid(padding=(0, 2))
     grid.add_column(style="dim", justify="right")
     grid.add_column()
+    grid.add_row("", ProgressBar(total=max(1, now.total), completed=now.predictions + now.rejections, width=72))
     grid.add_row(
         "flights", f"{now.sent:,} sent of {now.total:,}, {now.predictions:,} predicted, {now.rejections:,} rejected"
     )
@@ -105,6 +106,4 @@ def render(now: Snapshot) -> Group:
             f"log-loss {q.log_loss:.3f} (base rate {q.base_log_loss:.3f}), AUC {q.auc:.3f} on {q.labelled:,} labelled",
         )
     title = Text.assemble((now.step, "bold"), "   ", (now.day, "cyan"))
-    return Group(
-        title, ProgressBar(total=max(1, now.total), completed=now.predictions + now.rejections, width=72), grid
-    )
+    return Group(title, grid)

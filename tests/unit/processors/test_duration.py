@@ -46,7 +46,7 @@ def test_reads_units_combinations_and_timedeltas(text, microseconds):
     ],
 )
 def test_refuses_everything_else_and_says_what_was_expected(wrong):
-    with pytest.raises(DeclarationError, match="expected a duration.*got ") as caught:
+    with pytest.raises(DeclarationError, match=r"expected a duration.*got ") as caught:
         duration(wrong)
     assert repr(wrong) in str(caught.value)
     assert "1h30m" in str(caught.value)

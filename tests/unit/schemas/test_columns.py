@@ -67,6 +67,7 @@ def test_null_is_a_column_of_nulls():
         (["int", "string"], r"expected a union of null and one other type; got \[int, string\]"),
         (["null", "int", "string"], r"got \[null, int, string\]"),
         (["int"], r"got \[int\]"),
+        ({"type": "map", "values": "null"}, "a map whose values are all null"),
         ({"type": "array", "items": ["int", "string"]}, "a union of null"),
         ({"type": "array", "items": "null"}, "take no bytes"),
         (

@@ -103,5 +103,5 @@ def test_expressions_that_mix_rows_are_refused_by_name(expression):
 
 
 def test_an_expression_that_always_raises_is_refused():
-    with pytest.raises(DeclarationError, match="raises on every row that it was tried on.*strict=False"):
+    with pytest.raises(DeclarationError, match=r"raises on every row that it was tried on.*strict=False"):
         require_rowwise("feature", pl.concat_str(whole, pl.lit(" o'clock")).cast(pl.Int64), SCHEMA)
