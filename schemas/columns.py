@@ -113,7 +113,7 @@ def _arrow(node: Node, within: frozenset[str]) -> pa.DataType:
             return pa.list_(pa.field("item", item, nullable))
         case "map":
             if node.values.type == "null":
-                # Arrow (pyarrow 26) builds such a map with fewer values than keys.
+                # A cast of such a map in Arrow (pyarrow 26) leaves fewer values than keys.
                 raise SchemaError("a map whose values are all null says no more than an array of its keys; use that")
             value, nullable = arrow_type(node.values, within)
             return pa.map_(pa.string(), pa.field("value", value, nullable))

@@ -1,15 +1,72 @@
-"""Fixtures for every test: one real Kafka per run, and names that do not meet."""
+"""Fixtures for every test: one real Kafka per run, names that do not meet, and a mill: a pipeline run as users do."""
 
+import contextlib
+import io
+import json
+import os
 import secrets
 import shutil
-from collections.abc import Iterator
+import signal
+import subprocess
+import sys
+import time
+from collections import defaultdict
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
+import psutil
 import pytest
+from confluent_kafka import Consumer, KafkaError, Message, TopicPartition
 
+import tidemill as tm
+from tidemill.cli import main
+from tidemill.schemas.codec import Codec
 from tidemill.streams.broker import EmbeddedBroker
+from tidemill.streams.rejections import HEADERS
 
 CHECKOUT = Path(__file__).parents[1]
+ORDERS = '''
+import polars as pl
+from sklearn.linear_model import LogisticRegression
+
+import tidemill as tm
+
+order = {
+    "type": "record", "name": "Order", "namespace": "shop", "fields": [
+        {"name": "id", "type": "string"},
+        {"name": "customer", "type": ["null", "string"], "default": None},
+        {"name": "at", "type": {"type": "long", "logicalType": "timestamp-micros"}},
+        {"name": "amount", "type": "double"},
+        {"name": "shop", "type": ["null", "string"], "default": None},
+        # more fields
+    ],
+}
+payment = {
+    "type": "record", "name": "Payment", "namespace": "shop", "fields": [
+        {"name": "id", "type": "string"}, {"name": "paid", "type": ["null", "boolean"], "default": None},
+    ],
+}
+pipeline = tm.Pipeline(
+    "PIPELINE",
+    tm.Events(order, key="customer", time="at", id="id"),
+    checks=[tm.between("amount", 0, 1000), tm.unique(within="1d")],
+    features=[
+        tm.fields("amount"),
+        tm.lookup(tm.file_table("shops", "shops.csv", key=["shop"]), on=["shop"], columns=["city", "rank"]),
+        tm.window(
+            "customer", over="1h", resolution="1m",
+            orders=tm.count(), total=tm.sum("amount"), largest=tm.max("amount"), recent=tm.last("amount"),
+        ),
+        # more features
+    ],
+    labels=tm.Labels(payment, id="id", label=pl.col("paid")),
+    model=tm.Model(LogisticRegression(), features=["amount", "orders"], prior=0.25),
+    partitions=3,
+)
+'''
+SHOPS = "shop,city,rank\nA,Aachen,1\nB,Bonn,2\nC,,3\n"
 
 
 @pytest.fixture(scope="session")
@@ -31,3 +88,206 @@ def kafka(tmp_path_factory: pytest.TempPathFactory, jar_cache: Path) -> Iterator
 def pipeline_name() -> str:
     """A pipeline's name that no other test has, for topics, groups and transactions of its own."""
     return f"test-{secrets.token_hex(4)}"
+
+
+@dataclass(frozen=True)
+class Answer:
+    """One message of P.predictions, decoded, or of P.rejected, with its metadata by field."""
+
+    message: Message
+    prediction: dict[str, Any] | None = None
+    rejection: dict[str, str] | None = None
+
+
+def wait_until(holds: Callable[[], Any], what: str, seconds: float = 60) -> Any:
+    """What `holds` answers, once it is true; fails after so many seconds."""
+    deadline = time.monotonic() + seconds
+    while not (answer := holds()):
+        assert time.monotonic() < deadline, f"waited {seconds} s until {what}"
+        time.sleep(0.05)
+    return answer
+
+
+class Mill:
+    """A pipeline of its own, driven through its file and the command line, with workers as real processes."""
+
+    def __init__(self, folder: Path, bootstrap_servers: str, source: str = ORDERS, **files: str) -> None:
+        self.name = f"test-{secrets.token_hex(4)}"
+        self.folder, self.bootstrap_servers = folder, bootstrap_servers
+        self.file = folder / "orders.py"
+        self.declare(source)
+        for name, text in {"shops.csv": SHOPS, **files}.items():
+            (folder / name).write_text(text)
+        self.home = folder / "home"
+        self.processes: list[subprocess.Popen[bytes]] = []
+        self.answers: dict[tuple[int, int], list[Answer]] = defaultdict(list)
+        self._consumer: Consumer | None = None
+        self._codec: Codec | None = None
+
+    def declare(self, source: str) -> None:
+        """Write the pipeline file."""
+        self.file.write_text(source.replace("PIPELINE", self.name))
+
+    @property
+    def environment(self) -> dict[str, str]:
+        return {"TIDEMILL_HOME": str(self.home), "TIDEMILL_BOOTSTRAP_SERVERS": self.bootstrap_servers}
+
+    def run(self, *options: str, home: str = "home") -> subprocess.Popen[bytes]:
+        """`tidemill run` in a process group of its own; its messages are in `log()`."""
+        command = [sys.executable, "-m", "tidemill", "run", str(self.file), "--metrics-port", "0", *options]
+        environment = os.environ | self.environment | {"TIDEMILL_HOME": str(self.folder / home)}
+        with (self.folder / "log").open("ab") as log:
+            process = subprocess.Popen(command, stdout=log, stderr=log, env=environment, start_new_session=True)
+        self.processes.append(process)
+        return process
+
+    def log(self) -> str:
+        """Everything that the processes have said."""
+        return (self.folder / "log").read_text()
+
+    def workers(self, supervisor: subprocess.Popen[bytes]) -> list[psutil.Process]:
+        """The supervisor's worker processes that live now."""
+        children = psutil.Process(supervisor.pid).children()
+        return [child for child in children if child.status() != psutil.STATUS_ZOMBIE]
+
+    def stop(self, process: subprocess.Popen[bytes], number: int = signal.SIGTERM) -> int:
+        """Ask it to end, and return its exit code."""
+        process.send_signal(number)
+        return process.wait(60)
+
+    def close(self) -> None:
+        """End what still runs, whatever state it is in."""
+        for process in self.processes:
+            with contextlib.suppress(psutil.NoSuchProcess):
+                for child in psutil.Process(process.pid).children(recursive=True):
+                    child.kill()
+            process.kill()
+            process.wait(10)
+        if self._consumer is not None:
+            self._consumer.close()
+
+    def cli(self, *arguments: str, code: int = 0, stdin: str | None = None) -> str:
+        """Run a command in this process; returns what it printed, standard error after standard output."""
+        out, err = io.StringIO(), io.StringIO()
+        with pytest.MonkeyPatch.context() as patch:
+            for name, value in self.environment.items():
+                patch.setenv(name, value)
+            patch.setattr(sys, "argv", ["tidemill", *arguments])
+            patch.setattr(sys, "path", [*sys.path])
+            if stdin is not None:
+                patch.setattr(sys, "stdin", io.StringIO(stdin))
+            with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err), pytest.raises(SystemExit) as ended:
+                main()
+                raise SystemExit(0)
+        assert (ended.value.code or 0) == code, out.getvalue() + err.getvalue()
+        return out.getvalue() + err.getvalue()
+
+    def audit(self, code: int = 0) -> dict[str, Any]:
+        """`tidemill audit --json`."""
+        found: dict[str, Any] = json.loads(self.cli("audit", self.name, "--json", code=code).splitlines()[0])
+        return found
+
+    def client(self) -> tm.Client:
+        """A client that knows the pipeline by name only."""
+        return tm.Client(self.name, self.bootstrap_servers)
+
+    def send(self, events: list[dict[str, Any]]) -> None:
+        """Send events and wait for their delivery."""
+        with self.client() as client:
+            client.send_many(events)
+
+    def read(self, suffix: str, **settings: Any) -> list[Message]:
+        """All committed messages of a topic, by partition and offset."""
+        consumer = Consumer(self._settings() | {"enable.partition.eof": True} | settings)
+        topic = f"{self.name}.{suffix}"
+        partitions = consumer.list_topics(topic, timeout=10).topics[topic].partitions
+        consumer.assign([TopicPartition(topic, p, 0) for p in partitions])
+        messages, open_partitions, deadline = [], set(partitions), time.monotonic() + 30
+        while open_partitions:
+            assert time.monotonic() < deadline, f"{topic} has no end"
+            for message in consumer.consume(1_000, 0.1):
+                if message.error() is None:
+                    messages.append(message)
+                elif message.error().code() == KafkaError._PARTITION_EOF:
+                    open_partitions.discard(message.partition())
+        consumer.close()
+        return sorted(messages, key=lambda message: (message.partition(), message.offset()))
+
+    def rows(self, suffix: str) -> list[dict[str, Any]]:
+        """All decoded rows of a topic, by source partition and offset."""
+        client = self.client()
+        found = self.read(suffix)
+        table = Codec(client.contract(suffix), client.schemas).decode([m.value() for m in found]).table
+        rows: list[dict[str, Any]] = table.to_pylist()
+        assert len(rows) == len(found)
+        return sorted(rows, key=lambda row: (row["source_partition"], row["source_offset"]))
+
+    def _settings(self) -> dict[str, Any]:
+        return {
+            "bootstrap.servers": self.bootstrap_servers,
+            "group.id": "test",
+            "isolation.level": "read_committed",
+            "enable.auto.commit": False,
+            "auto.offset.reset": "earliest",
+            "fetch.wait.max.ms": 20,
+            "log_level": 0,
+        }
+
+    def wait(self, count: int, seconds: float = 60) -> dict[tuple[int, int], list[Answer]]:
+        """Until so many events are answered: `answers` by source partition and offset."""
+        deadline = time.monotonic() + seconds
+        while True:
+            self._take()
+            if len(self.answers) >= count:
+                return self.answers
+            self._alive()
+            state = f"{len(self.answers)} of {count} answered in {seconds} s"
+            assert time.monotonic() < deadline, f"{state}:\n{self.log()[-5000:]}"
+
+    def _alive(self) -> None:
+        """Fail at once if what was last started has ended by itself."""
+        if self.processes and self.processes[-1].poll() not in (None, 0, -signal.SIGKILL):
+            raise AssertionError(f"`tidemill run` has ended:\n{self.log()[-5000:]}")
+
+    def _take(self) -> None:
+        if self._consumer is None:
+            client = self.client()
+            wait_until(lambda: self._alive() or self._published(client), "the pipeline has published its contracts")
+            self._codec = Codec(client.contract("predictions"), client.schemas)
+            self._consumer = Consumer(self._settings())
+            names = [f"{self.name}.predictions", f"{self.name}.rejected"]
+            found = self._consumer.list_topics(timeout=10).topics
+            self._consumer.assign([TopicPartition(name, p, 0) for name in names for p in found[name].partitions])
+        assert self._codec is not None
+        for message in self._consumer.consume(1_000, 0.1):
+            assert message.error() is None, message.error()
+            if message.topic().endswith(".rejected"):
+                headers = {name: value.decode() for name, value in message.headers()}
+                rejection = {field: headers[name] for field, name in HEADERS.items()}
+                place = int(rejection["partition"]), int(rejection["offset"])
+                self.answers[place].append(Answer(message, rejection=rejection))
+            else:
+                (row,) = self._codec.decode([message.value()], [message.headers()]).table.to_pylist()
+                self.answers[row["source_partition"], row["source_offset"]].append(Answer(message, prediction=row))
+
+    @staticmethod
+    def _published(client: tm.Client) -> bool:
+        try:
+            return client.contract("predictions") is not None
+        except tm.StreamError:
+            return False
+
+
+@pytest.fixture(scope="module")
+def make_mill(kafka: EmbeddedBroker, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., Mill]]:
+    """Makes mills on the shared broker, or on another one; what they start has ended after the module."""
+    made = []
+
+    def make(source: str = ORDERS, bootstrap_servers: str | None = None, **files: str) -> Mill:
+        mill = Mill(tmp_path_factory.mktemp("mill"), bootstrap_servers or kafka.bootstrap_servers, source, **files)
+        made.append(mill)
+        return mill
+
+    yield make
+    for mill in made:
+        mill.close()

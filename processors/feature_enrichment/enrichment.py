@@ -113,7 +113,7 @@ class FeatureEnrichment:
         for window in self._plan.windows:
             values = {field: work.frame[field].to_arrow() for field in window.fields}
             pieces = []
-            for partition, rows in batch.partitions():
+            for partition, rows in batch.partitions() if len(batch) else ():
                 store = self.stores(partition)[window.state_name]
                 here = {field: column[rows] for field, column in values.items()}
                 pieces.append(pa.record_batch(store.update(keys[rows], times[rows], here)))

@@ -8,6 +8,7 @@ from confluent_kafka.admin import AdminClient, ConfigResource, NewTopic, Resourc
 
 from tidemill.schemas.errors import StreamError
 from tidemill.streams.kafka.connection import Connection, translate
+from tidemill.streams.kafka.retry import retry
 from tidemill.streams.plan import TopicSpec
 
 TIMEOUT = 30
@@ -107,10 +108,15 @@ class GroupState:
 def describe_group(connection: Connection, group: str) -> GroupState:
     """Who is in the group now; an unknown group is empty."""
     admin = AdminClient(connection.client())
-    try:
-        found = admin.describe_consumer_groups([group], request_timeout=TIMEOUT)[group].result()
-    except KafkaException as error:
-        if error.args[0].code() == KafkaError.GROUP_ID_NOT_FOUND:
-            return GroupState("EMPTY", ())
-        raise translate(error, f"describing group {group}", connection) from None
-    return GroupState(found.state.name, tuple(sorted(member.client_id for member in found.members)))
+
+    def ask() -> GroupState:
+        try:
+            found = admin.describe_consumer_groups([group], request_timeout=TIMEOUT)[group].result()
+        except KafkaException as error:
+            if error.args[0].code() == KafkaError.GROUP_ID_NOT_FOUND:
+                return GroupState("EMPTY", ())
+            raise
+        return GroupState(found.state.name, tuple(sorted(member.client_id for member in found.members)))
+
+    # On a new cluster the first question about a group creates the coordinator's topic, which takes a moment.
+    return retry(ask, f"describing group {group}", connection, TIMEOUT)

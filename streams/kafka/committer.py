@@ -98,6 +98,7 @@ class ExactlyOnce:
 
     def commit(self, prepared: Prepared) -> None:
         """All of it or nothing; see `Committer.commit`."""
+        generation = self._source.group_metadata()
         try:
             self._producer.begin_transaction()
             self._outbox.send(prepared.outputs)
@@ -105,7 +106,7 @@ class ExactlyOnce:
                 self._outbox.produce(self._changelog, entry.key, entry.value, entry.partition)
             offsets = [TopicPartition(self._topic, p, offset) for p, offset in prepared.offsets.items()]
             self._retried(
-                lambda: self._producer.send_offsets_to_transaction(offsets, self._source.group_metadata(), 30)
+                lambda: self._producer.send_offsets_to_transaction(offsets, generation, 30)
             )
             self._retried(lambda: self._producer.commit_transaction(60))
         except KafkaException as error:

@@ -55,6 +55,9 @@ def translate(error: KafkaException | KafkaError, doing: str, connection: Connec
     """A Kafka error as one of ours: what failed, where, and why."""
     cause = error.args[0] if isinstance(error, KafkaException) else error
     text = cause.str() if isinstance(cause, KafkaError) else str(cause)
+    if isinstance(cause, KafkaError) and text.endswith(": "):
+        # An admin request's answer names the request only.
+        text += cause.name()
     return StreamError(f"{doing} failed on {connection.bootstrap_servers}: {text}")
 
 

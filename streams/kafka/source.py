@@ -5,6 +5,7 @@ from typing import Any
 import numpy as np
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
 
+from tidemill.schemas.errors import CommitAborted
 from tidemill.streams.kafka.connection import Connection, translate
 from tidemill.streams.ports import Assignments, Records
 
@@ -26,6 +27,7 @@ class KafkaSource:
         self._owned: set[int] = set()
         self._stale: set[int] = set()
         self._failure: BaseException | None = None
+        self._member: str | None = None
         self.consumer = Consumer(
             connection.client(
                 group_id=group,
@@ -98,6 +100,7 @@ class KafkaSource:
                     where.offset = offset
                 self._owned.add(where.partition)
             consumer.incremental_assign(partitions)
+            self._member = consumer.memberid()
         except BaseException as error:  # noqa: BLE001 - raised again by poll, outside librdkafka's callback
             self._failure = error
 
@@ -112,8 +115,18 @@ class KafkaSource:
             self._failure = error
 
     def group_metadata(self) -> Any:
-        """The member's generation, for fencing: a commit of a former owner is refused (KIP-447)."""
-        return self.consumer.consumer_group_metadata()
+        """The member's generation, for fencing: a commit of a former owner is refused (KIP-447).
+
+        Raises:
+            CommitAborted: the group has expelled this member. Its metadata is then empty, and a broker takes offsets with
+                empty metadata from anyone.
+
+        """
+        metadata = self.consumer.consumer_group_metadata()
+        # Asked after the metadata was taken: a member id that is still the same was so all the while.
+        if self.consumer.memberid() != self._member:
+            raise CommitAborted(f"this worker is no longer a member of the group that reads {self._topic}")
+        return metadata
 
     def lag(self) -> dict[int, int]:
         """Offsets between the position and the end, from what the last fetch said."""

@@ -8,7 +8,7 @@ from uuid import UUID
 
 import fastavro
 import pyarrow as pa
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from tidemill.schemas.codec import Codec, Reason
@@ -173,7 +173,6 @@ def spoilt(draw, messages):
     return bytes(message) + draw(st.sampled_from([b"", messages[0][10:]]))
 
 
-@settings(max_examples=200)
 @given(st.data())
 def test_a_batch_is_its_messages_one_by_one(data):
     contract, rows = data.draw(contract_and_rows(rows=3))
@@ -192,7 +191,6 @@ def test_a_batch_is_its_messages_one_by_one(data):
     assert {b.reason for b in together.bad} <= set(Reason)
 
 
-@settings(max_examples=200)
 @given(st.data())
 def test_a_spoilt_message_that_is_read_is_read_as_fastavro_does(data):
     contract, rows = data.draw(contract_and_rows(rows=1))
