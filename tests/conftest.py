@@ -4,6 +4,7 @@ import contextlib
 import io
 import json
 import os
+import random
 import secrets
 import shutil
 import signal
@@ -13,12 +14,14 @@ import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import psutil
 import pytest
 from confluent_kafka import Consumer, KafkaError, Message, TopicPartition
+from hypothesis import settings
 
 import tidemill as tm
 from tidemill.cli import main
@@ -27,7 +30,11 @@ from tidemill.streams.broker import EmbeddedBroker
 from tidemill.streams.rejections import HEADERS
 
 CHECKOUT = Path(__file__).parents[1]
-ORDERS = '''
+
+# Machines differ by a factor of eight, and the first call of a kernel compiles it: time says nothing here.
+settings.register_profile("tidemill", deadline=None)
+settings.load_profile("tidemill")
+ORDERS = """
 import polars as pl
 from sklearn.linear_model import LogisticRegression
 
@@ -65,7 +72,7 @@ pipeline = tm.Pipeline(
     model=tm.Model(LogisticRegression(), features=["amount", "orders"], prior=0.25),
     partitions=3,
 )
-'''
+"""
 SHOPS = "shop,city,rank\nA,Aachen,1\nB,Bonn,2\nC,,3\n"
 
 
@@ -215,12 +222,16 @@ class Mill:
 
     def rows(self, suffix: str) -> list[dict[str, Any]]:
         """All decoded rows of a topic, by source partition and offset."""
-        client = self.client()
         found = self.read(suffix)
-        table = Codec(client.contract(suffix), client.schemas).decode([m.value() for m in found]).table
+        table = self.codec(suffix).decode([m.value() for m in found]).table
         rows: list[dict[str, Any]] = table.to_pylist()
         assert len(rows) == len(found)
         return sorted(rows, key=lambda row: (row["source_partition"], row["source_offset"]))
+
+    def codec(self, suffix: str) -> Codec:
+        """Reads a topic's messages by the published contract."""
+        client = self.client()
+        return Codec(client.contract(suffix), client.schemas)
 
     def _settings(self) -> dict[str, Any]:
         return {
@@ -291,3 +302,101 @@ def make_mill(kafka: EmbeddedBroker, tmp_path_factory: pytest.TempPathFactory) -
     yield make
     for mill in made:
         mill.close()
+
+
+def make_orders(count: int, seed: int = 1, start: int = 0) -> list[dict[str, Any]]:
+    """Orders about half a minute apart and a little out of order; some cost too much, some come twice."""
+    chance = random.Random(seed)
+    orders: list[dict[str, Any]] = []
+    for number in range(start, start + count):
+        if orders and chance.random() < 0.02:
+            orders.append(chance.choice(orders[-50:]))
+            continue
+        at = datetime(2024, 1, 1, tzinfo=UTC) + timedelta(seconds=30 * number + chance.randint(-90, 90))
+        orders.append(
+            {
+                "id": f"o{number}",
+                "customer": f"c{chance.randint(0, 19)}",
+                "at": at,
+                "amount": chance.randint(0, 4200) / 4,
+                "shop": chance.choice(["A", "B", "C", "D", None]),
+            }
+        )
+    return orders
+
+
+def expected_answers(orders: list[dict[str, Any]]) -> list[tuple[str, Any]]:
+    """What ORDERS says of one partition's orders, in the order of the log: ("rejected", reason) or ("features", row)."""
+    seen: set[str] = set()
+    history: dict[str, list[tuple[int, float]]] = defaultdict(list)
+    shops = {"A": ("Aachen", 1), "B": ("Bonn", 2), "C": (None, 3)}
+    answers: list[tuple[str, Any]] = []
+    for order in orders:
+        if order["amount"] > 1000:
+            answers.append(("rejected", "out_of_range"))
+            continue
+        if order["id"] in seen:
+            answers.append(("rejected", "duplicate_id"))
+            continue
+        seen.add(order["id"])
+        minute, earlier = int(order["at"].timestamp()) // 60, history[order["customer"]]
+        inside = [(at, amount) for at, amount in earlier if minute - 60 < at <= minute]
+        latest = max((at for at, _ in inside), default=None)
+        city, rank = shops.get(order["shop"], (None, None))
+        row = {
+            "event_id": order["id"],
+            "event_key": order["customer"],
+            "event_time": order["at"],
+            "amount": order["amount"],
+            "city": city,
+            "rank": rank,
+            "orders": len(inside),
+            "total": sum(amount for _, amount in inside),
+            "largest": max((amount for _, amount in inside), default=None),
+            "recent": next((amount for at, amount in reversed(inside) if at == latest), None),
+        }
+        answers.append(("features", row))
+        if order["customer"] is not None:
+            newest = max((at for at, _ in earlier), default=minute)
+            if minute > newest - 60:
+                earlier.append((minute, order["amount"]))
+            history[order["customer"]] = [pair for pair in earlier if pair[0] > max(newest, minute) - 60]
+    return answers
+
+
+class Orders:
+    """The naive model of ORDERS, for tests in other folders."""
+
+    make = staticmethod(make_orders)
+
+    @staticmethod
+    def check(mill: Mill) -> int:
+        """Every event on the log has the answer that it should have, once; returns how many there are."""
+        events = mill.read("events")
+        codec = mill.codec("events")
+        rows = codec.decode([m.value() for m in events]).table.to_pylist()
+        assert len(rows) == len(events)
+        features = {(row["source_partition"], row["source_offset"]): row for row in mill.rows("features")}
+        wrong = []
+        for partition in {m.partition() for m in events}:
+            mine = [(m.offset(), row) for m, row in zip(events, rows, strict=True) if m.partition() == partition]
+            for (offset, order), (kind, expected) in zip(mine, expected_answers([o for _, o in mine]), strict=True):
+                place = partition, offset
+                answer = mill.answers[place]
+                assert len(answer) == 1, f"{place}: {len(answer)} answers to {order}"
+                if kind == "rejected":
+                    assert answer[0].rejection is not None, f"{place} should be rejected as {expected}: {order}"
+                    assert answer[0].rejection["reason"] == expected
+                    assert place not in features
+                    continue
+                found = {name: features[place][name] for name in expected}
+                if found != expected:
+                    wrong.append((place, expected, found))
+        assert not wrong, f"{len(wrong)} of {len(events)} events have wrong features, such as {wrong[:3]}"
+        return len(events)
+
+
+@pytest.fixture(scope="session")
+def orders() -> type[Orders]:
+    """Orders to send, and what should come of them."""
+    return Orders

@@ -2,21 +2,18 @@
 
 from collections.abc import Mapping, Sequence
 
-import numpy as np
 import polars as pl
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from tidemill.processors.feature_enrichment.columns import plain_type, to_arrow, to_frame
-from tidemill.processors.feature_enrichment.isolation import isolate
 from tidemill.processors.feature_enrichment.lookup_table import ReferenceTable, key_kind
-from tidemill.processors.feature_enrichment.plan import SYSTEM_COLUMNS, Feature, Plan, Step, version_column
+from tidemill.processors.feature_enrichment.plan import SYSTEM_COLUMNS, Feature, Plan, version_column
 from tidemill.processors.feature_enrichment.window_store import WindowStore
-from tidemill.schemas.batch import Batch, Processed, Rejection
+from tidemill.processors.feature_enrichment.work import Work
+from tidemill.schemas.batch import Batch, Processed
 from tidemill.schemas.contract import Contract
 from tidemill.schemas.errors import DeclarationError, nearest
-
-REASON = "enrichment_failed"
 
 
 class FeatureEnrichment:
@@ -76,17 +73,18 @@ class FeatureEnrichment:
 
     def process(self, batch: Batch) -> Processed:
         """See the class; windows are read and written in log order."""
-        work = _Work(batch, to_frame(batch.table.select(self._columns)))
+        work = Work(batch, to_frame(batch.table.select(self._columns)))
         for field, role in ((self._id, "id"), (self._time, "time")):
             work.reject_nulls(field, role)
         for step in self._plan.before:
             work.run(step)
-        if self._plan.windows:
+        if work.rows_left:
             work.frame = work.frame.with_columns(self._windows(work))
         for step in self._plan.after:
             work.run(step)
         accepted = work.accepted()
-        return Processed(accepted.with_table(self._assemble(accepted, work.frame)), tuple(work.rejected))
+        features = self._assemble(accepted, work.frame) if work.rows_left else self.schema.empty_table()
+        return Processed(accepted.with_table(features), tuple(sorted(work.rejected, key=lambda r: r.row)))
 
     def stores(self, partition: int) -> Mapping[str, WindowStore]:
         """The partition's windows."""
@@ -105,7 +103,7 @@ class FeatureEnrichment:
         """Forget the partition's windows."""
         self._stores.pop(partition, None)
 
-    def _windows(self, work: "_Work") -> list[pl.Series]:
+    def _windows(self, work: Work) -> list[pl.Series]:
         batch = work.accepted()
         keys = _strings(batch.table[self._key])
         times = _times(batch.table[self._time]).cast(pa.int64()).to_numpy()
@@ -113,15 +111,11 @@ class FeatureEnrichment:
         for window in self._plan.windows:
             values = {field: work.frame[field].to_arrow() for field in window.fields}
             pieces = []
-            for partition, rows in batch.partitions() if len(batch) else ():
+            for partition, rows in batch.partitions():
                 store = self.stores(partition)[window.state_name]
                 here = {field: column[rows] for field, column in values.items()}
                 pieces.append(pa.record_batch(store.update(keys[rows], times[rows], here)))
-            if pieces:
-                made += [pl.Series(name, pa.Table.from_batches(pieces)[name]) for name in window.names]
-            else:
-                empty = (field.with_name(field.name) for field in self._plan.features if field.name in window.names)
-                made += [pl.Series(field.name, pa.array([], field.type)) for field in empty]
+            made += [pl.Series(name, pa.Table.from_batches(pieces)[name]) for name in window.names]
         return made
 
     def _assemble(self, accepted: Batch, frame: pl.DataFrame) -> pa.Table:
@@ -137,43 +131,10 @@ class FeatureEnrichment:
         ]
         for field in self._plan.features:
             passed = field.name in accepted.table.column_names
-            column = accepted.table[field.name] if passed else to_arrow(frame[field.name], field.type)
-            columns.append(column.cast(field.type))
+            columns.append(
+                accepted.table[field.name].cast(field.type) if passed else to_arrow(frame[field.name], field.type)
+            )
         return pa.Table.from_arrays(columns, schema=self.schema)
-
-
-class _Work:
-    """The rows of a batch that are still good, with the columns computed so far."""
-
-    def __init__(self, batch: Batch, frame: pl.DataFrame) -> None:
-        self.frame = frame
-        self.rejected: list[Rejection] = []
-        self._batch = batch
-        self._rows = np.arange(len(batch), dtype=np.int64)
-
-    def accepted(self) -> Batch:
-        return self._batch.take(self._rows)
-
-    def reject_nulls(self, field: str, role: str) -> None:
-        column = self._batch.table[field]
-        if column.null_count:
-            missing = np.flatnonzero(column.take(pa.array(self._rows)).is_null().to_numpy())
-            message = f"field {field!r} is null; expected a value in every event, because it is the event's {role}"
-            self._reject(dict.fromkeys(missing.tolist(), message))
-
-    def run(self, step: Step) -> None:
-        computed, failed = isolate(step.compute, self.frame)
-        self._reject({row: f"{' and '.join(step.names)} could not be computed: {why}" for row, why in failed.items()})
-        self.frame = self.frame.with_columns(computed)
-
-    def _reject(self, failed: Mapping[int, str]) -> None:
-        if not failed:
-            return
-        self.rejected += [Rejection(int(self._rows[row]), REASON, message) for row, message in failed.items()]
-        good = np.ones(len(self._rows), np.bool_)
-        good[list(failed)] = False
-        self._rows = self._rows[good]
-        self.frame = self.frame.filter(pl.Series(good))
 
 
 def _strings(column: pa.ChunkedArray) -> pa.Array:

@@ -11,7 +11,7 @@ Compute = Callable[[pl.DataFrame], pl.DataFrame]
 
 
 def isolate(compute: Compute, frame: pl.DataFrame) -> tuple[pl.DataFrame, dict[int, str]]:
-    """What `compute` makes of the rows that it can take, in order, and why it cannot take the others, by row.
+    """What `compute` makes of the rows that it can take, in order; and by row, why it cannot take the others.
 
     `compute` must treat each row by itself. Where it raises, the rows are halved until those that make it raise stand
     alone, so that the outcome of a row and its message do not depend on its neighbours.

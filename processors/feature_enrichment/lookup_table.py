@@ -1,6 +1,6 @@
 """Reference tables in memory, indexed by their key."""
 
-from collections.abc import Hashable, Sequence
+from collections.abc import Hashable, Iterator, Sequence
 
 import numpy as np
 import polars as pl
@@ -51,7 +51,7 @@ class ReferenceTable:
         """Hold these rows instead, those of a file; their keys must be unique. Raises DeclarationError."""
         frame = to_frame(table.select(self.schema.names).cast(self.schema))
         index: dict[_Key, int] = {}
-        for row, key in enumerate(self._keys(frame.select(self.key))):
+        for row, key in enumerate(_keys(frame.select(self.key))):
             if None in key:
                 continue
             if index.setdefault(key, row) != row:
@@ -70,7 +70,7 @@ class ReferenceTable:
         frame = to_frame(rows.select(self.schema.names).cast(self.schema))
         start = self._rows.height
         self._rows = self._rows.vstack(frame.select(self._values))
-        for i, (record, key) in enumerate(zip(records, self._keys(frame.select(self.key)), strict=True)):
+        for i, (record, key) in enumerate(zip(records, _keys(frame.select(self.key)), strict=True)):
             self._forget(record)
             if None not in key:
                 self._keys_of_records[record] = key
@@ -88,14 +88,8 @@ class ReferenceTable:
 
         The events' columns stand in the order of the key, whatever their names.
         """
-        events = _normalised(event_columns)
-        distinct = events.unique()
-        rows = pl.Series("row", [self._index.get(key) for key in distinct.rows()], pl.Int64)
-        found = events.join(distinct.with_columns(rows), on=events.columns, how="left", maintain_order="left")["row"]
+        found = pl.Series(map(self._index.get, _keys(event_columns)), dtype=pl.Int64)
         return self._rows.select(pl.all().gather(found))
-
-    def _keys(self, columns: pl.DataFrame) -> list[_Key]:
-        return _normalised(columns).rows()
 
     def _forget(self, record: Hashable) -> None:
         key = self._keys_of_records.pop(record, None)
@@ -124,15 +118,13 @@ def key_kind(kind: pa.DataType) -> str | None:
     return next((name for name, test in tests.items() if test(kind)), None)
 
 
-def _normalised(columns: pl.DataFrame) -> pl.DataFrame:
-    """Key columns as values that are equal whenever they mean the same: numbers, microseconds, days, strings."""
-    return columns.select(
-        (pl.nth(i).dt.epoch("us") if isinstance(kind, pl.Datetime) else _comparable(pl.nth(i), kind)).alias(str(i))
-        for i, kind in enumerate(columns.dtypes)
-    )
+def _keys(columns: pl.DataFrame) -> Iterator[_Key]:
+    """The rows as values that are equal whenever they mean the same, whatever the columns' widths and units."""
+    return zip(*map(_comparable, columns.get_columns()), strict=True)
 
 
-def _comparable(column: pl.Expr, kind: pl.DataType) -> pl.Expr:
-    if kind == pl.Date:
-        return column.to_physical()
-    return column.cast(pl.Int64) if kind.is_integer() else column
+def _comparable(column: pl.Series) -> list[Hashable]:
+    if isinstance(column.dtype, pl.Datetime):
+        column = column.cast(pl.Datetime("us", column.dtype.time_zone))
+    # Moments and days as numbers: Python's own objects for them are slow to make and to hash.
+    return (column.to_physical() if column.dtype.is_temporal() else column).to_list()

@@ -33,7 +33,7 @@ _AVRO_NAME = re.compile("[A-Za-z_][A-Za-z0-9_]*", re.ASCII)
 
 @dataclass(frozen=True)
 class Step:
-    """Features that are computed together, from the columns that are there before it; each row by itself."""
+    """Features that are computed together: adds them to the columns that are there before it, each row by itself."""
 
     names: tuple[str, ...]
     compute: Compute
@@ -98,7 +98,7 @@ class Plan:
         field = pa.field(name, feature_type(name, kind))
         require_rowwise(name, expression, schema)
         exact = expression.cast(polars_type(field.type)).alias(name)
-        self._add_step(Step((name,), lambda frame: frame.with_columns(exact).select(name)), roots, [field])
+        self._add_step(Step((name,), lambda frame: frame.with_columns(exact)), roots, [field])
 
     def _add_lookup(self, lookup: Lookup) -> None:
         what = f"lookup({lookup.table!r})"
@@ -128,7 +128,7 @@ class Plan:
             exact.append(pl.col(column).cast(polars_type(field.type)).alias(name))
         if table.version is not None and table not in self.versioned:
             self.versioned.append(table)
-        step = Step(lookup.names, lambda frame: table.join(frame.select(lookup.on)).select(exact))
+        step = Step(lookup.names, lambda frame: frame.hstack(table.join(frame.select(lookup.on)).select(exact)))
         self._add_step(step, lookup.on, fields)
 
     def _add_window(self, window: Window) -> None:

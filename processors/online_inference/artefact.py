@@ -1,4 +1,8 @@
-"""A model as bytes: stored with skops, verified by hash, loaded only if its types are known or its hash trusted."""
+"""A model as bytes: stored with skops, verified by hash, loaded only if its types are known or its hash trusted.
+
+skops is imported where a model is at hand: it brings all of scikit-learn, three CPU seconds that a process without a
+model does not have to spend.
+"""
 
 import hashlib
 import io
@@ -6,9 +10,6 @@ import pickle
 from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Any
-
-import skops.io
-from skops.io.exceptions import UnsupportedTypeException, UntrustedTypesFoundException
 
 from tidemill.schemas.errors import ModelError
 
@@ -45,6 +46,9 @@ class Artefact:
 
 def dump_model(model: Any) -> Artefact:
     """Store a fitted model; with skops, and as a pickle only if skops cannot load what it wrote."""
+    import skops.io
+    from skops.io.exceptions import UnsupportedTypeException
+
     try:
         data = skops.io.dumps(model)
         skops.io.loads(data, trusted=skops.io.get_untrusted_types(data=data))
@@ -67,6 +71,9 @@ def load_model(artefact: Artefact, expected_sha256: str, trusted: Collection[str
         raise ModelError(
             f"expected a model with sha256 {expected_sha256}, got {artefact.sha256}; it was altered, do not use it"
         )
+    import skops.io
+    from skops.io.exceptions import UntrustedTypesFoundException
+
     approved = artefact.sha256 in {entry.lower() for entry in trusted}
     how = f"if you know who trained it, start with --trust-model {artefact.sha256}"
     if artefact.format == "pickle":

@@ -1,6 +1,5 @@
 """Messages of one topic to the reader's columns, whoever wrote them; and columns to messages."""
 
-from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -44,7 +43,9 @@ class Codec:
         self._schemas = schemas
         self._prefix = framing.SingleObject(reader.fingerprint).prefix if prefix is None else prefix
         self._encoder = Encoder(reader)
-        own = Frame(FrameKind.FINGERPRINT, reader.fingerprint, len(framing.SingleObject(reader.fingerprint).prefix))
+        own = self._own = Frame(
+            FrameKind.FINGERPRINT, reader.fingerprint, len(framing.SingleObject(reader.fingerprint).prefix)
+        )
         self._decoders: dict[Frame, Decoder] = {own: Decoder(reader, reader)}
 
     def decode(self, values: Sequence[bytes | None], headers: Sequence[Headers | None] | None = None) -> Decoded:
@@ -54,8 +55,38 @@ class Codec:
         raise (StreamError). NaN, infinities and any time are passed on: whether they are wanted is for checks to say.
         """
         bad: list[BadMessage] = []
-        groups: dict[Frame, list[tuple[int, bytes, int]]] = defaultdict(list)
+        # Most batches are of one schema, the reader's own: those messages are told by one comparison each.
+        own, start = self._own, self._own.start
+        marker = framing.SingleObject(self._reader.fingerprint).prefix
+        plain = headers is None or not any(headers)
+        rows = [i for i, v in enumerate(values) if v is not None and v[:start] == marker] if plain else []
+        groups: dict[Frame, tuple[list[int], list[bytes]]] = {}
+        if rows:
+            payloads = values if len(rows) == len(values) else [values[i] for i in rows]
+            groups[own] = (rows, payloads)  # type: ignore[assignment]
+        if len(rows) != len(values):
+            self._group(values, headers, set(rows), groups, bad)
+        parts = []
+        for frame, (places, payloads) in groups.items():
+            decoder = self._decoder(frame)
+            if isinstance(decoder, Decoder):
+                parts.append(decoder.decode(places, payloads, frame.start))
+            else:
+                bad.extend(BadMessage(row, *decoder) for row in places)
+        return self._merge(parts, bad)
+
+    def _group(
+        self,
+        values: Sequence[bytes | None],
+        headers: Sequence[Headers | None] | None,
+        known: set[int],
+        groups: dict[Frame, tuple[list[int], list[bytes]]],
+        bad: list[BadMessage],
+    ) -> None:
+        """Sort the messages that are not `known` by the schema that they name."""
         for row, value in enumerate(values):
+            if row in known:
+                continue
             if not value:
                 bad.append(BadMessage(row, Reason.EMPTY_VALUE, "the message has no value; send an event, or nothing"))
                 continue
@@ -64,15 +95,9 @@ class Codec:
             if frame is None:
                 bad.append(BadMessage(row, Reason.UNKNOWN_FRAMING, _unframed(value, given)))
                 continue
-            groups[frame].append((row, value, frame.start))
-        parts = []
-        for frame, messages in groups.items():
-            decoder = self._decoder(frame)
-            if isinstance(decoder, Decoder):
-                parts.append(decoder.decode(messages))
-            else:
-                bad.extend(BadMessage(row, *decoder) for row, _, _ in messages)
-        return self._merge(parts, bad)
+            places, payloads = groups.setdefault(frame, ([], []))
+            places.append(row)
+            payloads.append(value)
 
     def encode(self, table: pa.Table) -> list[bytes]:
         """Write one message per row: the same bytes for the same row, always.

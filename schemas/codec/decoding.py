@@ -1,12 +1,14 @@
 """Messages of one writer's schema to the reader's columns, each on its own."""
 
 import struct
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 
+from tidemill.schemas.codec.compiled import Decoding
+from tidemill.schemas.codec.program import compile_program
 from tidemill.schemas.codec.reading import Undecodable, Unresolvable
 from tidemill.schemas.codec.resolution import plan
 from tidemill.schemas.codec.verdict import BadMessage, Decoded, Reason
@@ -21,14 +23,34 @@ class Decoder:
     def __init__(self, writer: Contract, reader: Contract) -> None:
         self._plan = plan(writer.node, reader.node)
         self._arrow = reader.arrow
+        self._program = compile_program(writer.node, reader.node, reader.arrow)
 
-    def decode(self, messages: Iterable[tuple[int, bytes, int]]) -> Decoded:
-        """Read messages, given as their row, their bytes, and where in them the datum starts."""
+    def decode(self, rows: Sequence[int], payloads: Sequence[bytes], start: int) -> Decoded:
+        """Read messages, given as their rows and their bytes; the datums start at byte `start`.
+
+        A flat schema is read by the compiled loop, and only what that refuses value by value, which gives the reason.
+        """
+        if self._program is None:
+            return self._interpret(zip(rows, payloads, strict=True), start)
+        compiled = Decoding(self._program, self._arrow, payloads, start)
+        accepted = np.asarray(rows, dtype=np.int64)[compiled.accepted]
+        if len(accepted) == len(payloads):
+            return Decoded(compiled.table(), accepted, ())
+        kept = set(compiled.accepted.tolist())
+        rest = self._interpret(((rows[i], payloads[i]) for i in range(len(payloads)) if i not in kept), start)
+        if not len(rest.rows):
+            return Decoded(compiled.table(), accepted, rest.bad)
+        both = np.concatenate([accepted, rest.rows])
+        order = np.argsort(both)
+        table = pa.concat_tables([compiled.table(), rest.table]).take(pa.array(order)).combine_chunks()
+        return Decoded(table, both[order], rest.bad)
+
+    def _interpret(self, messages: Iterable[tuple[int, bytes]], start: int) -> Decoded:
         steps = self._plan.steps
         rows: list[int] = []
         records: list[list[Any]] = []
         bad: list[BadMessage] = []
-        for row, data, start in messages:
+        for row, data in messages:
             at = start
             name = ""
             values: list[Any] = []

@@ -5,6 +5,8 @@ from typing import Any
 
 import pyarrow as pa
 
+from tidemill.schemas.codec.compiled_encoding import Encoding
+from tidemill.schemas.codec.program import compile_program
 from tidemill.schemas.codec.writing import Unwritable, Write, writer_of
 from tidemill.schemas.contract import Contract, Field
 from tidemill.schemas.errors import EncodeError, nearest
@@ -16,6 +18,9 @@ class Encoder:
     def __init__(self, contract: Contract) -> None:
         self._contract = contract
         self._fields = [(field, writer_of(field.node)) for field in contract.fields]
+        # A decimal is written with as few bytes as it needs, which the kernel does not know how to tell.
+        decimal = any(pa.types.is_decimal(field.arrow) for field in contract.fields)
+        self._program = None if decimal else compile_program(contract.node, contract.node, contract.arrow)
         self._loose = {field.name: _rebuilt(field.arrow, lambda leaf: leaf) for field in contract.fields}
         self._stored = {field.name: _rebuilt(field.arrow, _integer) for field in contract.fields}
 
@@ -25,18 +30,27 @@ class Encoder:
         for name in table.column_names:
             if name not in names:
                 raise EncodeError(f"{self._contract.name} has no field {name!r}{nearest(name, names)}")
-        parts = [self._column(table, field, write) for field, write in self._fields]
+        fitted = pa.table([self._fitted(table, field) for field, _ in self._fields], names=names)
+        if self._program is not None:
+            encoding = Encoding(self._program, fitted)
+            if encoding.fits:
+                return encoding.messages(prefix)
+        parts = [self._column(fitted, field, write) for field, write in self._fields]
         join = b"".join
         return [prefix + join(row) for row in zip(*parts, strict=True)] if parts else [prefix] * table.num_rows
 
-    def _column(self, table: pa.Table, field: Field, write: Write) -> list[bytes]:
+    def _fitted(self, table: pa.Table, field: Field) -> pa.ChunkedArray:
+        """The column in the contract's type, with nulls only where it has them."""
         if table.column_names.count(field.name) != 1:
             raise EncodeError(f"{self._contract.name}: expected one column {field.name!r}; got {table.column_names}")
         column = self._cast(table[field.name], field)
         if column.null_count and not field.nullable:
             row = column.is_null().index(True).as_py()
             raise self._error(row, field, "null")
-        values = column.cast(self._stored[field.name]).to_pylist()
+        return column
+
+    def _column(self, table: pa.Table, field: Field, write: Write) -> list[bytes]:
+        values = table[field.name].cast(self._stored[field.name]).to_pylist()
         try:
             return [write(value) for value in values]
         except (Unwritable, OverflowError):

@@ -105,9 +105,7 @@ class ExactlyOnce:
             for entry in prepared.changelog:
                 self._outbox.produce(self._changelog, entry.key, entry.value, entry.partition)
             offsets = [TopicPartition(self._topic, p, offset) for p, offset in prepared.offsets.items()]
-            self._retried(
-                lambda: self._producer.send_offsets_to_transaction(offsets, generation, 30)
-            )
+            self._retried(lambda: self._producer.send_offsets_to_transaction(offsets, generation, 30))
             self._retried(lambda: self._producer.commit_transaction(60))
         except KafkaException as error:
             self._abort(error)

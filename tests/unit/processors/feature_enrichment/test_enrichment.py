@@ -150,9 +150,9 @@ def test_an_event_without_a_time_is_rejected(flight, batch):
     done = stage.process(made.with_table(made.table.set_column(1, nullable.field("departure"), times)))
     assert column(done, "event_id") == ["a", "d"]
     assert column(done, "n") == [0, 1]
-    assert [(r.row, r.reason) for r in done.rejected] == [(2, "enrichment_failed"), (1, "enrichment_failed")]
+    assert [(r.row, r.reason) for r in done.rejected] == [(1, "enrichment_failed"), (2, "enrichment_failed")]
     assert (
-        "'comment' is null; expected a value in every event, because it is the event's id" in done.rejected[0].message
+        "'comment' is null; expected a value in every event, because it is the event's id" in done.rejected[1].message
     )
 
 

@@ -1,0 +1,99 @@
+"""Columns of a flat schema to messages, by a compiled loop."""
+
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+
+from tidemill.schemas.codec import encode_kernel
+from tidemill.schemas.codec.program import Column, Kind, Program
+
+
+class Encoding:
+    """One table, whose columns have the contract's types and no null where none may be, as the kernel takes it.
+
+    `fits` is False if a value has no spelling, such as a symbol that the enum does not have: the caller then writes the
+    table value by value, for the error.
+    """
+
+    def __init__(self, program: Program, table: pa.Table) -> None:
+        self._program, self._rows = program, table.num_rows
+        shape = (len(program.columns), table.num_rows)
+        self._words, self._sizes = np.zeros(shape, dtype=np.int64), np.zeros(shape, dtype=np.int64)
+        self._valid = np.ones(shape, dtype=np.uint8)
+        self._pieces: list[NDArray[np.uint8]] = []
+        self._end = 0
+        self.fits = True
+        for slot, column in enumerate(program.columns):
+            self._take(slot, column, _contiguous(table[column.field.name]))
+
+    def messages(self, prefix: bytes) -> list[bytes]:
+        """The messages, in the order of the rows."""
+        offsets = np.empty(self._rows + 1, dtype=np.int64)
+        arguments = (self._program.table, self._words, self._sizes, self._valid)
+        encode_kernel.measure(*arguments, len(prefix), offsets)
+        out = np.empty(int(offsets[-1]), dtype=np.uint8)
+        data = np.concatenate(self._pieces) if self._pieces else np.zeros(1, dtype=np.uint8)
+        encode_kernel.encode(*arguments, data, np.frombuffer(prefix, dtype=np.uint8), out)
+        written, places = out.tobytes(), offsets.tolist()
+        return [written[start:stop] for start, stop in zip(places, places[1:], strict=False)]
+
+    def _take(self, slot: int, column: Column, array: pa.Array) -> None:
+        if array.null_count:
+            self._valid[slot] = array.is_valid().to_numpy(zero_copy_only=False)
+        if column.kind == Kind.NULL:
+            self._valid[slot] = 0
+        elif column.kind == Kind.ENUM:
+            codes = pc.index_in(array, pa.array(column.symbols, pa.string()))
+            unknown = codes.is_null().to_numpy(zero_copy_only=False) & (self._valid[slot] == 1)
+            self.fits = self.fits and not unknown.any()
+            self._words[slot] = codes.fill_null(0).to_numpy()
+        elif column.kind in (Kind.BYTES, Kind.STRING):
+            starts, data = _variable(array)
+            self._words[slot], self._sizes[slot] = starts[:-1] + self._end, np.diff(starts)
+            self._add(data)
+        elif column.kind == Kind.FIXED:
+            width = array.type.byte_width
+            start = array.offset * width
+            data = np.frombuffer(array.buffers()[1] or b"", dtype=np.uint8)[start : start + width * self._rows]
+            self._words[slot] = np.arange(self._rows, dtype=np.int64) * width + self._end
+            self._sizes[slot] = width
+            self._add(data)
+        else:
+            self._words[slot] = _numbers(array)
+
+    def _add(self, data: NDArray[np.uint8]) -> None:
+        self._pieces.append(data)
+        self._end += len(data)
+
+
+def _contiguous(column: pa.ChunkedArray) -> pa.Array:
+    return column.chunk(0) if column.num_chunks == 1 else column.combine_chunks()
+
+
+def _variable(array: pa.Array) -> tuple[NDArray[np.int64], NDArray[np.uint8]]:
+    """Where the values of a string or binary array start in its bytes, and those bytes."""
+    _, offsets, data = array.buffers()
+    if offsets is None or not len(array):
+        return np.zeros(len(array) + 1, dtype=np.int64), np.zeros(0, dtype=np.uint8)
+    starts = np.frombuffer(offsets, dtype=np.int32)[array.offset : array.offset + len(array) + 1].astype(np.int64)
+    content = np.frombuffer(data, dtype=np.uint8) if data is not None else np.zeros(0, dtype=np.uint8)
+    return starts - starts[0], content[starts[0] : starts[-1]]
+
+
+def _numbers(array: pa.Array) -> NDArray[Any]:
+    """A fixed-width array as words: integers as they are, floats as their bits."""
+    kind = array.type
+    if pa.types.is_boolean(kind):
+        return array.fill_null(False).to_numpy(zero_copy_only=False).astype(np.int64)
+    width = kind.bit_width
+    integer = pa.int32() if width == 32 else pa.int64()
+    if pa.types.is_floating(kind):
+        stored = np.float32 if width == 32 else np.float64
+        values = np.frombuffer(array.buffers()[1] or b"", dtype=stored)[array.offset : array.offset + len(array)]
+        return values.view(np.uint32).astype(np.int64) if width == 32 else values.view(np.int64)
+    values = array.view(integer)
+    stored = np.int32 if width == 32 else np.int64
+    return np.frombuffer(values.buffers()[1] or b"", dtype=stored)[values.offset : values.offset + len(values)]
