@@ -12,6 +12,8 @@ from tidemill.processors.feature_enrichment import FileTable
 from tidemill.processors.feature_enrichment.lookup_table import ReferenceTable
 from tidemill.schemas.errors import DeclarationError
 
+_EMPTY_IS_NULL = pa.csv.ConvertOptions(null_values=[""], strings_can_be_null=True, quoted_strings_can_be_null=False)
+
 
 def load_file_table(declared: FileTable, base: Path) -> tuple[ReferenceTable, str]:
     """The table in memory, and the SHA-256 of its file: a part of the pipeline's version.
@@ -38,6 +40,7 @@ def _read(source: pa.BufferReader, kind: str) -> pa.Table:
         case "parquet":
             return pa.parquet.read_table(source)
         case "csv":
-            return pa.csv.read_csv(source)
+            # As everywhere: an empty cell is null, whatever its column holds, and no text means null by itself.
+            return pa.csv.read_csv(source, convert_options=_EMPTY_IS_NULL)
         case _:
             return pa.feather.read_table(source)

@@ -5,6 +5,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
+from tidemill.processors.online_inference.artefact import preload
 from tidemill.schemas.errors import DeclarationError, nearest
 from tidemill.schemas.framing import Confluent
 from tidemill.streams.kafka.committer import AtLeastOnce, ExactlyOnce
@@ -68,6 +69,7 @@ def run_worker(
     if "feature_enrichment" in options.stages:
         followed += [TableFollower(table, Follower(connection, table.topic), schemas) for table in plan.topic_tables]
     if task.inference is not None:
+        preload()
         stream = Follower(connection, plan.topic("models"))
         followed.append(
             ModelFollower(plan, task.inference, stream, KafkaReader(connection), options.trusted_models, metrics.serves)

@@ -43,6 +43,7 @@ class ReferenceTable:
         self._rows = to_frame(schema.empty_table()).select(self._values)
         self._index: dict[_Key, int] = {}
         self._keys_of_records: dict[Hashable, _Key] = {}
+        self._owners: dict[_Key, Hashable] = {}
 
     def __len__(self) -> int:
         return len(self._index)
@@ -65,7 +66,8 @@ class ReferenceTable:
     def upsert(self, records: Sequence[Hashable], rows: pa.Table) -> None:
         """Put rows of the topic in the place of those with the same record keys, in the order given.
 
-        Of two records with the same key columns the later one is found. A row with a null in its key is not found.
+        Of two records with the same key columns the later one is found, and none once that is deleted. A row with a null
+        in its key is not found.
         """
         frame = to_frame(rows.select(self.schema.names).cast(self.schema))
         start = self._rows.height
@@ -74,6 +76,7 @@ class ReferenceTable:
             self._forget(record)
             if None not in key:
                 self._keys_of_records[record] = key
+                self._owners[key] = record
                 self._index[key] = start + i
         self._compact()
 
@@ -93,8 +96,8 @@ class ReferenceTable:
 
     def _forget(self, record: Hashable) -> None:
         key = self._keys_of_records.pop(record, None)
-        if key is not None:
-            self._index.pop(key, None)
+        if key is not None and self._owners[key] == record:
+            del self._index[key], self._owners[key]
 
     def _compact(self) -> None:
         if self._rows.height <= 2 * len(self._index) + 1_000 and self._rows.n_chunks() <= 100:

@@ -1,10 +1,10 @@
 """A model as bytes: stored with skops, verified by hash, loaded only if its types are known or its hash trusted.
 
-skops is imported where a model is at hand: it brings all of scikit-learn, three CPU seconds that a process without a
-model does not have to spend.
+skops is imported only by who needs it: it brings all of scikit-learn, seconds that most commands need not spend.
 """
 
 import hashlib
+import importlib
 import io
 import pickle
 from collections.abc import Collection
@@ -55,6 +55,11 @@ def dump_model(model: Any) -> Artefact:
     except (UnsupportedTypeException, TypeError, AttributeError, ValueError, KeyError, RecursionError):
         return Artefact(pickle.dumps(model, protocol=5), "pickle")
     return Artefact(data, "skops")
+
+
+def preload() -> None:
+    """Import now what `load_model` needs, so that no event has to wait for it when the first model is announced."""
+    importlib.import_module("skops.io")
 
 
 def load_model(artefact: Artefact, expected_sha256: str, trusted: Collection[str] = ()) -> Any:

@@ -41,7 +41,8 @@ class Codec:
     def __init__(self, reader: Contract, schemas: SchemaSource, prefix: bytes | None = None) -> None:
         self._reader = reader
         self._schemas = schemas
-        self._prefix = framing.SingleObject(reader.fingerprint).prefix if prefix is None else prefix
+        self._marker = framing.SingleObject(reader.fingerprint).prefix
+        self._prefix = self._marker if prefix is None else prefix
         self._encoder = Encoder(reader)
         own = self._own = Frame(
             FrameKind.FINGERPRINT, reader.fingerprint, len(framing.SingleObject(reader.fingerprint).prefix)
@@ -56,8 +57,7 @@ class Codec:
         """
         bad: list[BadMessage] = []
         # Most batches are of one schema, the reader's own: those messages are told by one comparison each.
-        own, start = self._own, self._own.start
-        marker = framing.SingleObject(self._reader.fingerprint).prefix
+        own, start, marker = self._own, self._own.start, self._marker
         plain = headers is None or not any(headers)
         rows = [i for i, v in enumerate(values) if v is not None and v[:start] == marker] if plain else []
         groups: dict[Frame, tuple[list[int], list[bytes]]] = {}

@@ -17,7 +17,8 @@ _DIGITS_OF_A_WORD = 18
 class Decoding:
     """One batch of messages, all of the schema that the program reads, each with its datum from byte `start` on.
 
-    `accepted` are the messages that the loop accepts; `table` is made of these. The others are to be read value by value.
+    `accepted` are the messages that the loop accepts; `table` is made of these. The others are to be read value by
+    value.
     """
 
     def __init__(self, program: Program, arrow: pa.Schema, payloads: Sequence[bytes], start: int) -> None:
@@ -32,7 +33,7 @@ class Decoding:
         decode_kernel.decode(
             self._data, ends - lengths + start, ends, program.table, self._words, self._sizes, self._valid, ok
         )
-        self._decimals = {}
+        self._decimals: dict[int, NDArray[np.int64]] = {}
         for column in program.columns:
             if column.slot is not None:
                 self._judge(column, column.slot, ok)
@@ -96,11 +97,9 @@ class Decoding:
             return pa.py_buffer(np.ascontiguousarray(words.astype(np.int32 if kind.bit_width == 32 else np.int64)))
         if column.kind == Kind.DOUBLE:
             return pa.py_buffer(np.ascontiguousarray(words))
-        if column.kind == Kind.FLOAT:
-            floats = words.astype(np.uint32).view(np.float32)
-        else:
-            floats = words.astype(np.float64)
-        return pa.py_buffer(floats.astype(np.float32 if kind.bit_width == 32 else np.float64))
+        bits = column.kind == Kind.FLOAT
+        numbers = words.astype(np.uint32).view(np.float32) if bits else words.astype(np.float64)
+        return pa.py_buffer(numbers.astype(np.float32 if kind.bit_width == 32 else np.float64))
 
     def _pieces(self, kind: pa.DataType, slot: int, valid: pa.Buffer | None) -> pa.Array:
         starts, sizes = np.ascontiguousarray(self._words[slot]), np.ascontiguousarray(self._sizes[slot])
@@ -119,7 +118,8 @@ def _within(words: NDArray[np.int64], precision: int) -> NDArray[np.bool_]:
     """Which 128-bit numbers have at most so many digits."""
     low, high = words[:, 0], words[:, 1]
     if precision <= _DIGITS_OF_A_WORD:
-        return (high == low >> 63) & (np.abs(low) < 10**precision)
+        small: NDArray[np.bool_] = (high == low >> 63) & (np.abs(low) < 10**precision)
+        return small
     limit = 10**precision
     unsigned = low.view(np.uint64).tolist()
     return np.array([abs((h << 64) + u) < limit for h, u in zip(high.tolist(), unsigned, strict=True)], dtype=bool)

@@ -1,5 +1,6 @@
 """Columns of a flat schema to messages, by a compiled loop."""
 
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -38,7 +39,7 @@ class Encoding:
         data = np.concatenate(self._pieces) if self._pieces else np.zeros(1, dtype=np.uint8)
         encode_kernel.encode(*arguments, data, np.frombuffer(prefix, dtype=np.uint8), out)
         written, places = out.tobytes(), offsets.tolist()
-        return [written[start:stop] for start, stop in zip(places, places[1:], strict=False)]
+        return [written[start:stop] for start, stop in pairwise(places)]
 
     def _take(self, slot: int, column: Column, array: pa.Array) -> None:
         if array.null_count:
@@ -87,13 +88,13 @@ def _numbers(array: pa.Array) -> NDArray[Any]:
     """A fixed-width array as words: integers as they are, floats as their bits."""
     kind = array.type
     if pa.types.is_boolean(kind):
-        return array.fill_null(False).to_numpy(zero_copy_only=False).astype(np.int64)
+        truths: NDArray[Any] = array.fill_null(False).to_numpy(zero_copy_only=False).astype(np.int64)
+        return truths
     width = kind.bit_width
-    integer = pa.int32() if width == 32 else pa.int64()
+    bits: type[np.generic]
     if pa.types.is_floating(kind):
-        stored = np.float32 if width == 32 else np.float64
-        values = np.frombuffer(array.buffers()[1] or b"", dtype=stored)[array.offset : array.offset + len(array)]
-        return values.view(np.uint32).astype(np.int64) if width == 32 else values.view(np.int64)
-    values = array.view(integer)
-    stored = np.int32 if width == 32 else np.int64
-    return np.frombuffer(values.buffers()[1] or b"", dtype=stored)[values.offset : values.offset + len(values)]
+        bits = np.uint32 if width == 32 else np.int64
+    else:
+        bits = np.int32 if width == 32 else np.int64
+    words: NDArray[Any] = np.frombuffer(array.buffers()[1] or b"", dtype=bits)
+    return words[array.offset : array.offset + len(array)]

@@ -1,7 +1,7 @@
 """The loop over messages and fields, compiled: bounds are those of each message, and its verdict is its own.
 
-A message that this loop refuses is not lost: it is read again value by value, for the reason in words. So the loop has to be
-right only where it accepts; it accepts exactly what `reading` does.
+A message that this loop refuses is not lost: it is read again value by value, for the reason in words. So the loop has
+to be right only where it accepts; it accepts exactly what `reading` does.
 """
 
 import numpy as np
@@ -104,7 +104,7 @@ def decode(
 
 
 @njit(cache=True, nogil=True, inline="always")
-def _varint(data: _Bytes, at: int, end: int) -> tuple[int, int]:
+def _varint(data: _Bytes, at: int, end: int) -> tuple[np.int64 | int, int]:
     """A zigzag varint within the message and within 64 bits, and where it ends; the end is -1 if it is none."""
     if at >= end:
         return 0, -1

@@ -51,7 +51,7 @@ class KafkaReader:
                 deadline = time.monotonic() + self._timeout
             elif time.monotonic() > deadline:
                 raise StreamError(
-                    f"{topic}[{partition}]: expected to read up to offset {end}, nothing came for {self._timeout:.0f} s;"
+                    f"{topic}[{partition}]: expected to read up to {end}, but nothing came for {self._timeout:.0f} s;"
                     " is a transaction left open, or a broker away?"
                 )
             for message in messages:

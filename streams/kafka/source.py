@@ -118,8 +118,8 @@ class KafkaSource:
         """The member's generation, for fencing: a commit of a former owner is refused (KIP-447).
 
         Raises:
-            CommitAborted: the group has expelled this member. Its metadata is then empty, and a broker takes offsets with
-                empty metadata from anyone.
+            CommitAborted: the group has expelled this member. Its metadata is then empty, and a broker takes offsets
+                with empty metadata from anyone.
 
         """
         metadata = self.consumer.consumer_group_metadata()

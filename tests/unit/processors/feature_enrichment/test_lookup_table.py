@@ -87,6 +87,19 @@ def test_a_record_whose_key_column_changes_is_found_only_under_the_new_one(plane
     assert seats(planes, "N5", None) == [None, None]
 
 
+def test_of_two_records_with_the_same_key_the_later_one_is_found(planes):
+    planes.upsert(
+        ["old", "new"], pa.concat_tables([plane(tail_number="N1", seats=1), plane(tail_number="N1", seats=2)])
+    )
+    planes.upsert(["old"], plane(tail_number="N7", seats=3))
+    assert seats(planes, "N1", "N7") == [2, 3]
+    planes.upsert(["old"], plane(tail_number="N1", seats=4))
+    planes.delete(["new"])
+    assert seats(planes, "N1", "N7") == [4, None]
+    planes.delete(["old"])
+    assert seats(planes, "N1") == [None]
+
+
 @given(st.lists(st.tuples(st.sampled_from("abcdef"), st.none() | st.integers(0, 9)), max_size=60), st.integers(1, 9))
 def test_a_topic_ends_as_its_latest_records_however_it_is_cut(records, size):
     schema = pa.schema([("tail_number", pa.string()), ("seats", pa.int32())])
