@@ -157,6 +157,11 @@ class Mill:
         children = psutil.Process(supervisor.pid).children()
         return [child for child in children if child.status() != psutil.STATUS_ZOMBIE]
 
+    def wait_for_workers(self, supervisor: subprocess.Popen[bytes], count: int) -> list[psutil.Process]:
+        """The workers, once there are so many."""
+        wait_until(lambda: len(self.workers(supervisor)) == count, f"there are {count} workers", 20)
+        return self.workers(supervisor)
+
     def stop(self, process: subprocess.Popen[bytes], number: int = signal.SIGTERM) -> int:
         """Ask it to end, and return its exit code."""
         process.send_signal(number)

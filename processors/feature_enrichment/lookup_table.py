@@ -66,8 +66,8 @@ class ReferenceTable:
     def upsert(self, records: Sequence[Hashable], rows: pa.Table) -> None:
         """Put rows of the topic in the place of those with the same record keys, in the order given.
 
-        Of two records with the same key columns the later one is found, and none once that is deleted. A row with a null
-        in its key is not found.
+        Of two records with the same key columns the later one is found, and none once that is deleted. A row with a
+        null in its key is not found.
         """
         frame = to_frame(rows.select(self.schema.names).cast(self.schema))
         start = self._rows.height
@@ -96,7 +96,7 @@ class ReferenceTable:
 
     def _forget(self, record: Hashable) -> None:
         key = self._keys_of_records.pop(record, None)
-        if key is not None and self._owners[key] == record:
+        if key is not None and self._owners.get(key) == record:
             del self._index[key], self._owners[key]
 
     def _compact(self) -> None:

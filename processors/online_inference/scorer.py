@@ -1,5 +1,6 @@
 """One small interface over every kind of model, and the rule that makes a score depend on its row alone."""
 
+import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -7,14 +8,36 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
+from sklearn.pipeline import Pipeline
 
 from tidemill.processors.online_inference.target import Target
 from tidemill.schemas.errors import ModelError
+
+log = logging.getLogger(__name__)
 
 BLOCK = 1024
 """Rows per call of a model. Matrix libraries choose their order of addition by the matrix's shape, so the same row
 could get another last bit in a batch of another size; a model is only ever shown blocks of this many rows, the last
 one filled up."""
+
+ROWWISE = frozenset(
+    f"sklearn.{name}"
+    for name in (
+        "compose._column_transformer.ColumnTransformer",
+        "impute._base.MissingIndicator",
+        "impute._base.SimpleImputer",
+        "pipeline.Pipeline",
+        "preprocessing._data.Binarizer",
+        "preprocessing._data.MaxAbsScaler",
+        "preprocessing._data.MinMaxScaler",
+        "preprocessing._data.RobustScaler",
+        "preprocessing._data.StandardScaler",
+        "preprocessing._encoders.OneHotEncoder",
+        "preprocessing._encoders.OrdinalEncoder",
+    )
+)
+"""Transformers that compute each cell by itself: no sum over columns, so no order of addition for a shape to change.
+They are most of a pipeline's cost, nearly all of it per call, so they see the whole batch at once."""
 
 Scores = NDArray[np.float64]
 """One row per event: the classes' probabilities in declared order, or one column with the predicted number."""
@@ -37,16 +60,23 @@ class Scorer:
     """
 
     def __init__(self, model: Any, target: Target) -> None:
-        self._target = target
         self._width = len(target.classes) or 1
-        self._call = _adapter(model, target)
+        self._whole = _adapter(model, target)
+        self._transform: Callable[[pd.DataFrame], Any] | None = None
+        self._final = self._whole
+        if isinstance(model, Pipeline) and len(model.steps) > 1 and _is_rowwise(model[:-1]):
+            self._transform = model[:-1].transform
+            self._final = _adapter(model[-1], target)
+        # A model that takes one row at a time has no shape to depend on.
+        self._fill = hasattr(model, "predict")
 
     def score(self, frame: pd.DataFrame) -> tuple[Scores, list[Failure]]:
         """Score every row; failed rows hold NaN and are listed."""
         scores = np.full((len(frame), self._width), np.nan)
         failures: list[Failure] = []
+        rows, call = self._prepared(frame)
         for start in range(0, len(frame), BLOCK):
-            self._score(frame, np.arange(start, min(start + BLOCK, len(frame))), scores, failures)
+            self._score(rows, call, np.arange(start, min(start + BLOCK, len(frame))), scores, failures)
         failed = {failure.row for failure in failures}
         for row in np.flatnonzero(~np.isfinite(scores).all(axis=1)):
             if int(row) not in failed:
@@ -56,25 +86,49 @@ class Scorer:
                 )
         return scores, sorted(failures, key=lambda failure: failure.row)
 
-    def _score(self, frame: pd.DataFrame, rows: NDArray[np.int64], scores: Scores, failures: list[Failure]) -> None:
-        filled = np.concatenate([rows, np.full(BLOCK - len(rows), rows[0])])
+    def _prepared(self, frame: pd.DataFrame) -> tuple[Any, Callable[[Any], Scores]]:
+        """What the blocks are cut from, and what is called on them."""
+        if self._transform is not None and len(frame):
+            try:
+                return self._transform(frame), self._final
+            except Exception as error:  # noqa: BLE001 - some row spoils it; the whole model finds out which, by blocks
+                log.debug("transforming the batch at once failed: %s", error)
+        return frame, self._whole
+
+    def _score(
+        self,
+        batch: Any,
+        call: Callable[[Any], Scores],
+        rows: NDArray[np.int64],
+        scores: Scores,
+        failures: list[Failure],
+    ) -> None:
+        filled = np.concatenate([rows, np.full(BLOCK - len(rows), rows[0])]) if self._fill else rows
         try:
-            answer = self._call(frame.iloc[filled])
-            if answer.shape != (BLOCK, self._width):
-                raise ModelError(f"expected scores of shape {(BLOCK, self._width)}, got {answer.shape}")
+            answer = call(batch.iloc[filled] if isinstance(batch, pd.DataFrame) else batch[filled])
+            if answer.shape != (len(filled), self._width):
+                raise ModelError(f"expected scores of shape {(len(filled), self._width)}, got {answer.shape}")
         except Exception as error:  # noqa: BLE001 - a model is foreign code: whatever it raises spoils its rows only
             if len(rows) == 1:
                 message = f"the model raised {type(error).__name__}: {str(error)[:300]}"
                 failures.append(Failure(int(rows[0]), "model_raised", message))
                 return
             half = len(rows) // 2
-            self._score(frame, rows[:half], scores, failures)
-            self._score(frame, rows[half:], scores, failures)
+            self._score(batch, call, rows[:half], scores, failures)
+            self._score(batch, call, rows[half:], scores, failures)
             return
         scores[rows] = answer[: len(rows)]
 
 
-def _adapter(model: Any, target: Target) -> Callable[[pd.DataFrame], Scores]:
+def _is_rowwise(model: Any) -> bool:
+    """Whether a transformer, with all that it consists of, is known to compute each cell by itself."""
+    if isinstance(model, str):
+        return model in ("passthrough", "drop")
+    parts = [part for _, part, *_ in getattr(model, "transformers_", getattr(model, "steps", []))]
+    return f"{type(model).__module__}.{type(model).__name__}" in ROWWISE and all(map(_is_rowwise, parts))
+
+
+def _adapter(model: Any, target: Target) -> Callable[[Any], Scores]:
     if target.classes and hasattr(model, "predict_proba"):
         return _probabilities(model, target.classes)
     if target.classes and hasattr(model, "predict_proba_one"):
@@ -87,14 +141,14 @@ def _adapter(model: Any, target: Target) -> Callable[[pd.DataFrame], Scores]:
     raise ModelError(f"expected a model with {wanted}, got {type(model).__name__}")
 
 
-def _probabilities(model: Any, classes: Sequence[Any]) -> Callable[[pd.DataFrame], Scores]:
+def _probabilities(model: Any, classes: Sequence[Any]) -> Callable[[Any], Scores]:
     learnt = [_plain(label) for label in getattr(model, "classes_", classes)]
     unknown = [label for label in learnt if label not in classes]
     if unknown:
         raise ModelError(f"the model was trained on classes that the pipeline does not declare: {unknown}")
     columns = [list(classes).index(label) for label in learnt]
 
-    def call(frame: pd.DataFrame) -> Scores:
+    def call(frame: Any) -> Scores:
         answer = np.asarray(model.predict_proba(frame), dtype=np.float64)
         if columns == list(range(len(classes))):
             return answer

@@ -96,8 +96,11 @@ def test_of_two_records_with_the_same_key_the_later_one_is_found(planes):
     planes.upsert(["old"], plane(tail_number="N1", seats=4))
     planes.delete(["new"])
     assert seats(planes, "N1", "N7") == [4, None]
-    planes.delete(["old"])
+    planes.upsert(["new"], plane(tail_number="N1", seats=5))
+    planes.delete(["new"])
     assert seats(planes, "N1") == [None]
+    planes.delete(["old"])
+    assert len(planes) == 0
 
 
 @given(st.lists(st.tuples(st.sampled_from("abcdef"), st.none() | st.integers(0, 9)), max_size=60), st.integers(1, 9))

@@ -36,7 +36,7 @@ def test_what_passes_by_itself_is_asked_again(code):
 
 
 def test_an_error_that_stays_is_raised_at_once():
-    with pytest.raises(StreamError, match="asking failed on kafka:9092: .*authorized"):
+    with pytest.raises(StreamError, match="asking failed on kafka:9092: .*authorization failed"):
         retry(failing(KafkaError.TOPIC_AUTHORIZATION_FAILED), "asking", CLUSTER, 10)
 
 
