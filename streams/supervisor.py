@@ -3,6 +3,7 @@
 import fcntl
 import logging
 import os
+import secrets
 import signal
 import socket
 import subprocess
@@ -17,15 +18,18 @@ from tidemill.schemas.errors import StreamError, TidemillError
 STOP_SECONDS = 30.0
 CRASHES = 5
 CRASH_WINDOW_SECONDS = 60.0
+FAILED = os.EX_TEMPFAIL
+"""Exit code of a worker that could not go on with the cluster as it is; started again, it may."""
 
 log = logging.getLogger(__name__)
 
 
 class Slot:
-    """A worker's place on this machine, held by a lock that ends with the process that holds it.
+    """A worker's place in a folder, held by a lock that ends with the process that holds it.
 
     The place names the worker's transactional id: taken again after a crash, it lets the broker abort at once what the
-    predecessor left open.
+    predecessor left open. Two workers with the same name would fence each other, so that the folder has an identity of
+    its own: two folders on a machine, or two containers with the same host name, share no place.
     """
 
     def __init__(self, folder: Path, file: IO[str], name: str) -> None:
@@ -35,6 +39,7 @@ class Slot:
     def take(folder: Path, group: str) -> "Slot":
         """The first free place of a group of stages."""
         folder.mkdir(parents=True, exist_ok=True)
+        place = f"{socket.gethostname()}-{_identity(folder)}"
         for number in range(1_000):
             file = (folder / f"{group}.{number}.lock").open("w")
             try:
@@ -42,12 +47,24 @@ class Slot:
             except BlockingIOError:
                 file.close()
                 continue
-            return Slot(folder, file, f"{socket.gethostname()}-{number}")
+            return Slot(folder, file, f"{place}-{number}")
         raise StreamError(f"no free place for a worker in {folder}")
 
     def release(self) -> None:
         """Let another worker have the place."""
         self._file.close()
+
+
+def _identity(folder: Path) -> str:
+    """A random name, drawn once for each folder."""
+    with (folder / "id").open("a+") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        file.seek(0)
+        found = file.read()
+        if not found:
+            found = secrets.token_hex(4)
+            file.write(found)
+        return found
 
 
 @dataclass
@@ -62,8 +79,8 @@ class Supervisor:
     """Runs commands as child processes until it is told to stop.
 
     Children end with it, however it ends: each holds the other end of a pipe on its standard input and stops when
-    that closes. A child that crashes is started again; one that ends by a refusal (exit code 2), or crashes too
-    often, ends all.
+    that closes. A child that crashes, or ends by FAILED, is started again; one that ends by a refusal (exit code 2), or
+    crashes too often, ends all.
     """
 
     def __init__(self, commands: Sequence[list[str]], environment: dict[str, str], slots: Sequence[Slot] = ()) -> None:

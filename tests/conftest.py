@@ -27,6 +27,8 @@ import tidemill as tm
 from tidemill.cli import main
 from tidemill.schemas.codec import Codec
 from tidemill.streams.broker import EmbeddedBroker
+from tidemill.streams.kafka.admin import describe_group
+from tidemill.streams.kafka.connection import Connection
 from tidemill.streams.rejections import HEADERS
 
 CHECKOUT = Path(__file__).parents[1]
@@ -161,6 +163,16 @@ class Mill:
         """The workers, once there are so many."""
         wait_until(lambda: len(self.workers(supervisor)) == count, f"there are {count} workers", 20)
         return self.workers(supervisor)
+
+    def wait_for_members(self, count: int, stage: str = "sanity_check") -> None:
+        """Until the group of a stage is stable and has so many members."""
+        connection, group = Connection(self.bootstrap_servers), f"{self.name}.{stage}"
+
+        def settled() -> bool:
+            found = describe_group(connection, group)
+            return found.state == "STABLE" and len(found.members) == count
+
+        wait_until(lambda: self._alive() or settled(), f"{group} has {count} members")
 
     def stop(self, process: subprocess.Popen[bytes], number: int = signal.SIGTERM) -> int:
         """Ask it to end, and return its exit code."""

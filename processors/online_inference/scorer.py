@@ -102,6 +102,7 @@ class Scorer:
         rows: NDArray[np.int64],
         scores: Scores,
         failures: list[Failure],
+        by_pattern: bool = True,
     ) -> None:
         filled = np.concatenate([rows, np.full(BLOCK - len(rows), rows[0])]) if self._fill else rows
         try:
@@ -110,14 +111,63 @@ class Scorer:
                 raise ModelError(f"expected scores of shape {(len(filled), self._width)}, got {answer.shape}")
         except Exception as error:  # noqa: BLE001 - a model is foreign code: whatever it raises spoils its rows only
             if len(rows) == 1:
-                message = f"the model raised {type(error).__name__}: {str(error)[:300]}"
-                failures.append(Failure(int(rows[0]), "model_raised", message))
+                failures.append(_raised(rows[0], error))
                 return
-            half = len(rows) // 2
-            self._score(batch, call, rows[:half], scores, failures)
-            self._score(batch, call, rows[half:], scores, failures)
+            for part in (by_pattern and _by_missing(batch, rows, error)) or _halves(rows):
+                self._score_part(batch, call, part, scores, failures)
             return
         scores[rows] = answer[: len(rows)]
+
+    def _score_part(
+        self,
+        batch: Any,
+        call: Callable[[Any], Scores],
+        part: "_Part",
+        scores: Scores,
+        failures: list[Failure],
+    ) -> None:
+        if not part.missing:
+            self._score(batch, call, part.rows, scores, failures)
+            return
+        # Whether an estimator takes missing values is asked of the row's pattern of them, never of its other values:
+        # what one row of the pattern is refused for, all are.
+        before = len(failures)
+        self._score(batch, call, part.rows[:1], scores, failures)
+        if len(failures) > before and _about_missing(failures[-1].message):
+            message = failures[-1].message
+            failures += [Failure(int(row), "model_raised", message) for row in part.rows[1:]]
+        elif len(part.rows) > 1:
+            self._score(batch, call, part.rows[1:], scores, failures, by_pattern=False)
+
+
+@dataclass(frozen=True)
+class _Part:
+    """Rows to try again together: half of those that failed, or all that miss the same values."""
+
+    rows: NDArray[np.int64]
+    missing: bool = False
+
+
+def _by_missing(batch: Any, rows: NDArray[np.int64], error: Exception) -> list[_Part]:
+    """The rows by which of their values are missing, if that is what the model complains of."""
+    if not (_about_missing(str(error)) and isinstance(batch, pd.DataFrame | np.ndarray)):
+        return []
+    here = batch.iloc[rows].to_numpy() if isinstance(batch, pd.DataFrame) else batch[rows]
+    patterns, which = np.unique(pd.isna(here), axis=0, return_inverse=True)
+    return [_Part(rows[which.ravel() == i], bool(pattern.any())) for i, pattern in enumerate(patterns)]
+
+
+def _halves(rows: NDArray[np.int64]) -> list[_Part]:
+    half = len(rows) // 2
+    return [_Part(rows[:half]), _Part(rows[half:])]
+
+
+def _about_missing(message: str) -> bool:
+    return "NaN" in message
+
+
+def _raised(row: int, error: Exception) -> Failure:
+    return Failure(int(row), "model_raised", f"the model raised {type(error).__name__}: {str(error)[:300]}")
 
 
 def _is_rowwise(model: Any) -> bool:

@@ -13,9 +13,12 @@ from typing import Any, Literal
 import polars as pl
 
 from tidemill.processors.duration import duration
+from tidemill.processors.feature_enrichment.expression import expression
 from tidemill.schemas.errors import DeclarationError
 
 OnFailure = Literal["reject", "warn"]
+CUSTOM = "check_failed"
+"""The reason of a check whose expression is the user's own."""
 
 RECORD_TIME = "__record_time"
 """The column in which time checks find the Kafka record's own timestamp: "now" for the producer, also in a replay."""
@@ -61,6 +64,8 @@ def between(field: str, low: float | None, high: float | None, *, on_failure: On
     """
     if low is None and high is None:
         raise DeclarationError(f"between({field!r}): give a low limit, a high limit, or both")
+    if low is not None and high is not None and low > high:
+        raise DeclarationError(f"between({field!r}): no value is from {low} to {high}")
     column = pl.col(field)
     ok = pl.lit(value=True)
     if low is not None:
@@ -80,11 +85,15 @@ def one_of(field: str, values: Iterable[Any], *, on_failure: OnFailure = "reject
     >>> one_of("origin", ["EWR", "JFK"]).expected
     "origin one of 'EWR', 'JFK'"
     """
-    allowed = list(values)
+    allowed = [] if isinstance(values, str) else list(values)
+    if not allowed:
+        raise DeclarationError(f"one_of({field!r}): expected a list of values, such as ['EWR', 'JFK']; got {values!r}")
+    try:
+        ok = pl.col(field).is_in(allowed)
+    except TypeError:
+        raise DeclarationError(f"one_of({field!r}): expected values of one type, got {allowed!r}") from None
     shown = ", ".join(repr(value) for value in allowed[:10]) + (", …" if len(allowed) > 10 else "")
-    return Check(
-        f"one_of({field})", "not_in_set", f"{field} one of {shown}", pl.col(field).is_in(allowed), (field,), on_failure
-    )
+    return Check(f"one_of({field})", "not_in_set", f"{field} one of {shown}", ok, (field,), on_failure)
 
 
 def matches(field: str, pattern: str, *, on_failure: OnFailure = "reject") -> Check:
@@ -109,6 +118,9 @@ def present(field: str, *, on_failure: OnFailure = "reject") -> Check:
 def check(name: str, ok: pl.Expr, *, expected: str | None = None, on_failure: OnFailure = "reject") -> Check:
     """Any row-wise expression over the event's fields, for rules across fields.
 
+    An event for which the expression raises fails the check. As a feature's expression, it must depend on nothing but
+    its own row, and must not call Python functions.
+
     >>> check("arrives_after_departure", pl.col("arrival") > pl.col("departure")).fields
     ('arrival', 'departure')
     """
@@ -116,8 +128,14 @@ def check(name: str, ok: pl.Expr, *, expected: str | None = None, on_failure: On
         raise DeclarationError(
             f"check {name!r}: the name is used in metrics and must be an identifier such as 'arrives_late'"
         )
+    try:
+        expression(**{name: ok})
+    except DeclarationError as error:
+        raise DeclarationError(str(error).replace("expression()", "check()", 1)) from None
     fields = tuple(sorted(set(ok.meta.root_names())))
-    return Check(name, "check_failed", expected or name.replace("_", " "), ok, fields, on_failure)
+    if not fields:
+        raise DeclarationError(f"check {name!r} reads no field of the event; expected an expression over some")
+    return Check(name, CUSTOM, expected or name.replace("_", " "), ok, fields, on_failure)
 
 
 def not_older_than(age: str | timedelta, *, on_failure: OnFailure = "reject") -> Check:

@@ -1,6 +1,8 @@
 """The checks that a contract carries in itself: constraints beside its fields, and sound numbers."""
 
 from collections.abc import Iterable
+from datetime import date
+from typing import Literal
 
 import polars as pl
 import pyarrow as pa
@@ -12,15 +14,22 @@ from tidemill.schemas.constraints import Constraints
 from tidemill.schemas.contract import Contract
 
 
-def contract_checks(contract: Contract, *, allow_nan: bool = False) -> list[Check]:
-    """Turn what stands in the schema into checks, field by field; floats must be finite unless `allow_nan`."""
+NanPolicy = Literal["reject", "null", "allow"]
+
+
+def contract_checks(contract: Contract, *, nan: NanPolicy = "reject") -> list[Check]:
+    """Turn what stands in the schema into checks, field by field.
+
+    Floats must be finite, unless `nan` is "allow"; with "null", only those must which cannot be null.
+    """
     checks: list[Check] = []
     for field in contract.fields:
         if field.constraints is not None:
             checks += _field_checks(field.name, field.constraints)
         if pa.types.is_temporal(field.arrow) and not pa.types.is_time(field.arrow):
             checks.append(_calendar(field.name, field.arrow))
-        if not allow_nan and str(field.arrow) in ("float", "double"):
+        may_be_nan = nan == "allow" or (nan == "null" and field.nullable)
+        if pa.types.is_floating(field.arrow) and not may_be_nan:
             checks.append(finite(field.name))
     return checks
 
@@ -42,17 +51,20 @@ class ContractCheck:
         return found
 
 
-def describe_failure(table: pa.Table, row: int, given: Check, fields: Iterable[str]) -> str:
-    """What was expected of a row, and what it holds."""
+def describe_failure(table: pa.Table, row: int, given: Check, fields: Iterable[str], raised: str | None = None) -> str:
+    """What was expected of a row, and what it holds; `raised` says why the check could not be computed for it."""
+    but = "" if raised is None else f", which could not be computed ({raised})"
     got = ", ".join(f"{name}={_show(table[name][row])}" for name in fields)
-    return f"expected {given.expected}, got {got} (check {given.name})"
+    return f"expected {given.expected}{but}, got {got} (check {given.name})"
 
 
 def _show(value: pa.Scalar) -> str:
     try:
-        text = repr(value.as_py())
-    except (ValueError, OverflowError):  # a date that Python's calendar does not hold
-        text = str(value.cast(pa.int64()).as_py())
+        plain = value.as_py()
+        text = plain.isoformat() if isinstance(plain, date) else repr(plain)
+    except (ValueError, OverflowError):
+        # Dates that Python's calendar does not hold, anywhere in the value: Arrow writes them as numbers.
+        text = " ".join(pa.repeat(value, 1).to_string(skip_new_lines=True).split())
     return text if len(text) <= 80 else text[:77] + "…"
 
 
@@ -71,13 +83,17 @@ def _calendar(name: str, kind: pa.DataType) -> Check:
 def calendar_range(kind: pa.DataType) -> tuple[int, int]:
     """The first and last value of a date or timestamp type, in its own unit, that lie in the years 1 to 9999.
 
+    Of nanoseconds all do: int64 does not reach further than from 1677 to 2262.
+
     >>> calendar_range(pa.date32())
     (-719162, 2932896)
     """
     days = (-719162, 2932896)
     if pa.types.is_date32(kind):
         return days
-    per_day = 86_400 * {"s": 1, "ms": 1_000, "us": 1_000_000, "ns": 1_000_000_000}[kind.unit]
+    if kind.unit == "ns":
+        return -(2**63), 2**63 - 1
+    per_day = 86_400 * {"s": 1, "ms": 1_000, "us": 1_000_000}[kind.unit]
     return days[0] * per_day, (days[1] + 1) * per_day - 1
 
 

@@ -1,7 +1,6 @@
 """The stage that decides which events are sound."""
 
 from collections.abc import Mapping, Sequence
-from typing import Literal
 
 import numpy as np
 import polars as pl
@@ -9,27 +8,31 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from tidemill.processors.feature_enrichment.rowwise import require_rowwise
 from tidemill.processors.frames import to_polars
-from tidemill.processors.sanity_check.checks import EVENT_TIME, RECORD_TIME, WATERMARK, Check
+from tidemill.processors.sanity_check.checks import CUSTOM, EVENT_TIME, RECORD_TIME, WATERMARK, Check
+from tidemill.processors.sanity_check.constraints import NanPolicy as NanPolicy
 from tidemill.processors.sanity_check.constraints import calendar_range, contract_checks, describe_failure
+from tidemill.processors.sanity_check.evaluation import Outcome, evaluate
 from tidemill.processors.sanity_check.seen_ids import SeenIds
 from tidemill.processors.stage import Store
 from tidemill.schemas.batch import Batch, Origin, Processed, Rejection
 from tidemill.schemas.contract import Contract
 from tidemill.schemas.errors import DeclarationError, nearest
 
-NanPolicy = Literal["reject", "null", "allow"]
 _NEVER = np.iinfo(np.int64).min
+_EARLIEST, _LATEST = calendar_range(pa.timestamp("us"))
 
 
 class SanityCheck:
     """Run the contract's own checks, then the declared ones, then those on time, then `unique`.
 
-    An event is rejected by the first check that it fails. Checks that only warn count every failure. The watermark
-    and the remembered ids move only with events that passed everything before them, so that garbage cannot make good
-    events late.
+    An event is rejected by the first check that it fails; a check that only warns counts the events that fail it and
+    were not rejected before. The watermark and the remembered ids move only with events that passed everything before
+    them, so that garbage cannot make good events late.
 
-    `nan` says what NaN and infinity mean in a float field: a rejection, a null, or what they are.
+    `nan` says what NaN and infinity mean in a float field: a rejection, a null (a rejection where the field cannot be
+    null), or what they are.
     """
 
     name = "sanity_check"
@@ -52,7 +55,7 @@ class SanityCheck:
                     raise DeclarationError(
                         f"check {given.name}: {contract.name} has no field {field!r}{nearest(field, known)}"
                     )
-        rowwise = [*contract_checks(contract, allow_nan=nan != "reject"), *checks]
+        rowwise = [*contract_checks(contract, nan=nan), *checks]
         self._checks = [c for c in rowwise if c.ok is not None and WATERMARK not in c.ok.meta.root_names()]
         self._late = [c for c in rowwise if c.ok is not None and WATERMARK in c.ok.meta.root_names()]
         uniques = [c for c in checks if c.ok is None]
@@ -61,10 +64,10 @@ class SanityCheck:
         self._unique = uniques[0] if uniques else None
         self._seen: dict[int, SeenIds] = {}
         self._watermarks: dict[int, int] = {}
-        self._probe_types()
+        self._probe()
 
-    def _probe_types(self) -> None:
-        """Find at start, not at the first event, that a check does not fit its field's type."""
+    def _probe(self) -> None:
+        """Find at start, not at the first event, that a check does not fit its fields or mixes rows."""
         frame = self._frame(Batch(self._contract.arrow.empty_table(), _no_origin()))
         for given in [*self._checks, *self._late]:
             assert given.ok is not None
@@ -78,42 +81,33 @@ class SanityCheck:
                 raise DeclarationError(
                     f"check {given.name}: expected true or false for each event, got {result.schema['ok']}"
                 )
+            if given.reason == CUSTOM:
+                try:
+                    read = pa.schema([self._contract.arrow.field(name) for name in given.fields])
+                    require_rowwise(given.name, given.ok, read)
+                except DeclarationError as error:
+                    raise DeclarationError(str(error).replace("feature", "check", 1)) from None
 
     def process(self, batch: Batch) -> Processed:
         """Accept the events that pass every check that rejects."""
         if self._nan == "null":
-            batch = batch.with_table(_nan_to_null(batch.table))
+            batch = batch.with_table(_nan_to_null(batch.table, self._contract))
         frame = self._frame(batch)
-        warnings: dict[str, int] = {}
-        failed_by: NDArray[np.int16] = np.full(len(batch), -1, dtype=np.int16)
-        deciding = [*self._checks, *self._late]
-        if self._checks:
-            passed = frame.select(
-                c.ok.fill_null(value=True).alias(str(i)) for i, c in enumerate(self._checks) if c.ok is not None
-            )
-            for i, given in enumerate(self._checks):
-                self._judge(given, i, passed[str(i)].to_numpy(), failed_by, warnings)
-        watermark = self._advance(batch, frame, failed_by < 0)
-        for i, given in enumerate(self._late, start=len(self._checks)):
-            assert given.ok is not None
-            ok = (
-                frame.with_columns(pl.Series(WATERMARK, watermark))
-                .select(given.ok.fill_null(value=True))
-                .to_series()
-                .to_numpy()
-            )
-            self._judge(given, i, ok, failed_by, warnings)
+        verdict = _Verdict(len(batch))
+        for given, outcome in zip(self._checks, evaluate(frame, self._checks), strict=True):
+            verdict.judge(given, outcome)
+        late = frame.with_columns(pl.Series(WATERMARK, self._advance(batch, frame, verdict.good)))
+        for given, outcome in zip(self._late, evaluate(late, self._late), strict=True):
+            verdict.judge(given, outcome)
         if self._unique is not None:
-            deciding.append(self._unique)
-            self._judge(self._unique, len(deciding) - 1, ~self._duplicates(batch, failed_by < 0), failed_by, warnings)
-        bad = np.flatnonzero(failed_by >= 0)
-        rejections = tuple(self._reject(batch, int(row), deciding[failed_by[row]]) for row in bad)
-        return Processed(batch.take(np.flatnonzero(failed_by < 0)), rejections, warnings)
+            verdict.judge(self._unique, Outcome(~self._duplicates(batch, verdict.good), {}))
+        rejections = tuple(self._reject(batch, row, *verdict.failed(row)) for row in np.flatnonzero(~verdict.good))
+        return Processed(batch.take(np.flatnonzero(verdict.good)), rejections, verdict.warnings)
 
     def _frame(self, batch: Batch) -> pl.DataFrame:
         frame = to_polars(batch.table)
         return frame.with_columns(
-            pl.Series(RECORD_TIME, batch.origin.timestamp * 1000),
+            pl.Series(RECORD_TIME, _record_times(batch.origin)),
             self._event_time().alias(EVENT_TIME),
         )
 
@@ -121,18 +115,8 @@ class SanityCheck:
         """Microseconds since the epoch; what no calendar holds is clipped here, and rejected by a check."""
         kind = self._contract.arrow.field(self._time).type
         low, high = calendar_range(kind)
-        scale = {"s": 1_000_000, "ms": 1_000, "us": 1}[kind.unit]
-        return pl.col(self._time).to_physical().clip(low, high) * scale
-
-    @staticmethod
-    def _judge(
-        given: Check, number: int, ok: NDArray[np.bool_], failed_by: NDArray[np.int16], warnings: dict[str, int]
-    ) -> None:
-        fails = ~ok.astype(bool) & (failed_by < 0)
-        if given.on_failure == "reject":
-            failed_by[fails] = number
-        elif fails.any():
-            warnings[given.name] = warnings.get(given.name, 0) + int(fails.sum())
+        time = pl.col(self._time).to_physical().clip(low, high)
+        return time // 1_000 if kind.unit == "ns" else time * {"s": 1_000_000, "ms": 1_000, "us": 1}[kind.unit]
 
     def _advance(self, batch: Batch, frame: pl.DataFrame, good: NDArray[np.bool_]) -> NDArray[np.int64]:
         """The watermark that each row met, and move it by the good rows."""
@@ -149,18 +133,19 @@ class SanityCheck:
     def _duplicates(self, batch: Batch, good: NDArray[np.bool_]) -> NDArray[np.bool_]:
         duplicate = np.zeros(len(batch), dtype=bool)
         ids = pc.cast(batch.table[self._id], pa.string())
+        times = _record_times(batch.origin)
         for partition, rows in batch.partitions():
             chosen = np.flatnonzero(good[rows]) + rows.start
-            times = (batch.origin.timestamp[chosen] * 1000).tolist()
-            duplicate[chosen] = self._ids(partition).check(ids.take(pa.array(chosen)).to_pylist(), times)
+            here = ids.take(pa.array(chosen)).to_pylist()
+            duplicate[chosen] = self._ids(partition).check(here, times[chosen].tolist())
         return duplicate
 
-    def _reject(self, batch: Batch, row: int, given: Check) -> Rejection:
+    def _reject(self, batch: Batch, row: int, given: Check, raised: str | None) -> Rejection:
         fields = given.fields or tuple(dict.fromkeys([self._id, self._time]))
-        message = describe_failure(batch.table, row, given, fields)
+        message = describe_failure(batch.table, row, given, fields, raised)
         if not given.fields:
             message += f" in a record sent at {np.datetime64(int(batch.origin.timestamp[row]), 'ms')}Z"
-        return Rejection(row, given.reason, message)
+        return Rejection(int(row), given.reason, message)
 
     def _ids(self, partition: int) -> SeenIds:
         assert self._unique is not None
@@ -193,11 +178,39 @@ class SanityCheck:
         self._seen.pop(partition, None)
 
 
-def _nan_to_null(table: pa.Table) -> pa.Table:
-    for i, field in enumerate(table.schema):
-        if pa.types.is_floating(field.type):
+class _Verdict:
+    """What the checks, judged one after the other, have decided so far."""
+
+    def __init__(self, rows: int) -> None:
+        self.good = np.ones(rows, dtype=bool)
+        self.warnings: dict[str, int] = {}
+        self._failed: dict[int, tuple[Check, str | None]] = {}
+
+    def judge(self, given: Check, outcome: Outcome) -> None:
+        fails = ~outcome.ok & self.good
+        if not fails.any():
+            return
+        if given.on_failure == "warn":
+            self.warnings[given.name] = self.warnings.get(given.name, 0) + int(fails.sum())
+            return
+        self._failed |= {int(row): (given, outcome.raised.get(int(row))) for row in np.flatnonzero(fails)}
+        self.good &= outcome.ok
+
+    def failed(self, row: int) -> tuple[Check, str | None]:
+        """The check that rejected the row, and why it could not be computed, if it could not."""
+        return self._failed[int(row)]
+
+
+def _record_times(origin: Origin) -> NDArray[np.int64]:
+    """The records' own timestamps in microseconds; what no calendar holds is clipped, so that nothing overflows."""
+    return np.clip(origin.timestamp, _EARLIEST // 1_000, _LATEST // 1_000) * 1_000
+
+
+def _nan_to_null(table: pa.Table, contract: Contract) -> pa.Table:
+    for i, field in enumerate(contract.arrow):
+        if field.nullable and pa.types.is_floating(field.type):
             column = table[field.name]
-            table = table.set_column(i, field.name, pc.if_else(pc.is_finite(column), column, None))
+            table = table.set_column(i, field, pc.if_else(pc.is_finite(column), column, None))
     return table
 
 

@@ -21,6 +21,7 @@ from tidemill.cli.options import (
     print_json,
     print_table,
 )
+from tidemill.schemas.errors import StreamError
 from tidemill.streams.plan import STAGES, Plan, stage_group
 
 Stages = Annotated[
@@ -126,6 +127,7 @@ def worker(
     from tidemill.streams.kafka.connection import Connection
     from tidemill.streams.loop import LoopOptions
     from tidemill.streams.metrics import Metrics
+    from tidemill.streams.supervisor import FAILED
     from tidemill.streams.worker import WorkerOptions, run_worker
 
     _log_to_stderr(slot, log_level)
@@ -146,7 +148,12 @@ def worker(
             json.dumps({"pid": os.getpid(), "stages": group, "slot": slot, "metrics": f"{metrics_host}:{port}"})
         )
     connection = Connection.from_environment(bootstrap_servers, DEFAULT_BOOTSTRAP)
-    run_worker(load_pipeline(pipeline).plan(), connection, options, metrics, stop.is_set)
+    plan = load_pipeline(pipeline).plan()
+    try:
+        run_worker(plan, connection, options, metrics, stop.is_set)
+    except StreamError as error:
+        logging.getLogger(__name__).error("%s", error)
+        raise typer.Exit(FAILED) from None
 
 
 def describe(pipeline: PipelineFile, as_json: AsJson = False) -> None:
@@ -205,7 +212,8 @@ def _stop_signal() -> threading.Event:
 
 
 def _stop_with_parent(stop: threading.Event) -> None:
-    while sys.stdin.buffer.read(1):
+    # Not sys.stdin, whose lock the interpreter would want at its end: it aborts when a thread holds it.
+    while os.read(0, 1):
         pass
     stop.set()
 
