@@ -20,7 +20,7 @@ def to_model_frame(table: pa.Table, features: list[str]) -> pd.DataFrame:
     """The features as a model sees them, in training and in serving alike.
 
     Numbers and booleans are float64 with NaN for null, whatever the batch holds, so that a column's type never
-    depends on which rows came together; text is an object column with None for null.
+    depends on which rows came together; integers beyond 2**53 are rounded. Text is an object column with None for null.
     """
     return pd.DataFrame({name: _column(table[name]) for name in features})
 
@@ -28,5 +28,5 @@ def to_model_frame(table: pa.Table, features: list[str]) -> pd.DataFrame:
 def _column(column: pa.ChunkedArray) -> "np.ndarray[Any, Any] | pd.Series[Any]":
     if pa.types.is_string(column.type) or pa.types.is_large_string(column.type):
         return pd.Series(column.to_pylist(), dtype=object)
-    values: np.ndarray[Any, Any] = pc.cast(column, pa.float64()).to_numpy(zero_copy_only=False)
+    values: np.ndarray[Any, Any] = pc.cast(column, pa.float64(), safe=False).to_numpy(zero_copy_only=False)
     return values

@@ -5,9 +5,8 @@ skops is imported only by who needs it: it brings all of scikit-learn, seconds t
 
 import hashlib
 import importlib
-import io
 import pickle
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from typing import Any
 
@@ -45,21 +44,18 @@ class Artefact:
 
 
 def dump_model(model: Any) -> Artefact:
-    """Store a fitted model; with skops, and as a pickle only if skops cannot load what it wrote."""
-    import skops.io
-    from skops.io.exceptions import UnsupportedTypeException
+    """Store a fitted model; with skops, and as a pickle only if skops cannot load what it wrote.
 
+    Raises:
+        ModelError: neither can store it.
+
+    """
     try:
         data = skops.io.dumps(model)
         skops.io.loads(data, trusted=skops.io.get_untrusted_types(data=data))
     except (UnsupportedTypeException, TypeError, AttributeError, ValueError, KeyError, RecursionError):
-        return Artefact(pickle.dumps(model, protocol=5), "pickle")
+        return Artefact(_pickled(model), "pickle")
     return Artefact(data, "skops")
-
-
-def preload() -> None:
-    """Import now what `load_model` needs, so that no event has to wait for it when the first model is announced."""
-    importlib.import_module("skops.io")
 
 
 def load_model(artefact: Artefact, expected_sha256: str, trusted: Collection[str] = ()) -> Any:
@@ -69,29 +65,44 @@ def load_model(artefact: Artefact, expected_sha256: str, trusted: Collection[str
     harmless; any other, and every pickle, is loaded only if the operator has listed the hash in `trusted`.
 
     Raises:
-        ModelError: the bytes are not those announced, or the operator has not trusted them.
+        ModelError: the bytes are not those announced, the operator has not trusted them, or they are no model.
 
     """
     if artefact.sha256 != expected_sha256:
         raise ModelError(
             f"expected a model with sha256 {expected_sha256}, got {artefact.sha256}; it was altered, do not use it"
         )
-    import skops.io
-    from skops.io.exceptions import UntrustedTypesFoundException
-
     approved = artefact.sha256 in {entry.lower() for entry in trusted}
     how = f"if you know who trained it, start with --trust-model {artefact.sha256}"
     if artefact.format == "pickle":
         if not approved:
             raise ModelError(f"the model is a pickle, which can run any code when it is loaded; {how}")
-        return pickle.loads(artefact.data)  # noqa: S301 - the operator has trusted this very hash
+        # The operator has trusted this very hash.
+        return _opened(lambda: pickle.loads(artefact.data), "pickle")  # noqa: S301
     if artefact.format != "skops":
         raise ModelError(f"expected a model stored as skops or pickle, got {artefact.format!r}")
-    named = skops.io.get_untrusted_types(data=artefact.data)
+    named = _opened(lambda: skops.io.get_untrusted_types(data=artefact.data), "skops file")
     unknown = sorted(set(named) - HARMLESS)
     if unknown and not approved:
         raise ModelError(f"the model holds types that are not known to be harmless: {', '.join(unknown)}; {how}")
+    return _opened(lambda: skops.io.loads(artefact.data, trusted=named), "skops file")
+
+
+def _opened(read: Callable[[], Any], kind: str) -> Any:
     try:
-        return skops.io.load(io.BytesIO(artefact.data), trusted=named)
-    except UntrustedTypesFoundException as error:
-        raise ModelError(f"the model holds types that were not listed when it was checked: {error}") from None
+        return read()
+    except Exception as error:
+        raise ModelError(
+            f"the model is not a {kind} that can be loaded here ({type(error).__name__}: {error}); was it trained with"
+            " other versions of its libraries, or are some not installed?"
+        ) from error
+
+
+def _pickled(model: Any) -> bytes:
+    try:
+        return pickle.dumps(model, protocol=5)
+    except Exception as error:
+        raise ModelError(
+            f"expected a model that skops or pickle can store, got {type(model).__name__}"
+            f" ({type(error).__name__}: {error}); functions in it must be importable by name"
+        ) from error

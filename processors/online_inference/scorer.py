@@ -2,7 +2,6 @@
 
 import logging
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -10,6 +9,7 @@ import pandas as pd
 from numpy.typing import NDArray
 from sklearn.pipeline import Pipeline
 
+from tidemill.processors.online_inference.isolation import Failure, Rows, score_rows
 from tidemill.processors.online_inference.target import Target
 from tidemill.schemas.errors import ModelError
 
@@ -18,7 +18,7 @@ log = logging.getLogger(__name__)
 BLOCK = 1024
 """Rows per call of a model. Matrix libraries choose their order of addition by the matrix's shape, so the same row
 could get another last bit in a batch of another size; a model is only ever shown blocks of this many rows, the last
-one filled up."""
+one filled up. Nor may they share a block out among threads: a row's thread would depend on its place."""
 
 ROWWISE = frozenset(
     f"sklearn.{name}"
@@ -43,15 +43,6 @@ Scores = NDArray[np.float64]
 """One row per event: the classes' probabilities in declared order, or one column with the predicted number."""
 
 
-@dataclass(frozen=True)
-class Failure:
-    """A row for which the model raised or answered no finite number."""
-
-    row: int
-    reason: str
-    message: str
-
-
 class Scorer:
     """Scores feature frames with any model that has `predict_proba`, or `predict` to regress, or River's `…_one`.
 
@@ -74,9 +65,21 @@ class Scorer:
         """Score every row; failed rows hold NaN and are listed."""
         scores = np.full((len(frame), self._width), np.nan)
         failures: list[Failure] = []
-        rows, call = self._prepared(frame)
+        batch, call = self._prepared(frame)
+
+        def attempt(rows: Rows) -> Scores:
+            filled = np.concatenate([rows, np.full(BLOCK - len(rows), rows[0])]) if self._fill else rows
+            answer = call(batch.iloc[filled] if isinstance(batch, pd.DataFrame) else batch[filled])
+            if answer.shape != (len(filled), self._width):
+                raise ModelError(f"expected scores of shape {(len(filled), self._width)}, got {answer.shape}")
+            return answer[: len(rows)]
+
+        def missing(rows: Rows) -> NDArray[np.bool_] | None:
+            cells = batch.iloc[rows].to_numpy() if isinstance(batch, pd.DataFrame) else batch[rows]
+            return np.asarray(pd.isna(cells)) if isinstance(cells, np.ndarray) else None
+
         for start in range(0, len(frame), BLOCK):
-            self._score(rows, call, np.arange(start, min(start + BLOCK, len(frame))), scores, failures)
+            score_rows(attempt, np.arange(start, min(start + BLOCK, len(frame))), missing, scores, failures)
         failed = {failure.row for failure in failures}
         for row in np.flatnonzero(~np.isfinite(scores).all(axis=1)):
             if int(row) not in failed:
@@ -95,80 +98,6 @@ class Scorer:
                 log.debug("transforming the batch at once failed: %s", error)
         return frame, self._whole
 
-    def _score(
-        self,
-        batch: Any,
-        call: Callable[[Any], Scores],
-        rows: NDArray[np.int64],
-        scores: Scores,
-        failures: list[Failure],
-        by_pattern: bool = True,
-    ) -> None:
-        filled = np.concatenate([rows, np.full(BLOCK - len(rows), rows[0])]) if self._fill else rows
-        try:
-            answer = call(batch.iloc[filled] if isinstance(batch, pd.DataFrame) else batch[filled])
-            if answer.shape != (len(filled), self._width):
-                raise ModelError(f"expected scores of shape {(len(filled), self._width)}, got {answer.shape}")
-        except Exception as error:  # noqa: BLE001 - a model is foreign code: whatever it raises spoils its rows only
-            if len(rows) == 1:
-                failures.append(_raised(rows[0], error))
-                return
-            for part in (by_pattern and _by_missing(batch, rows, error)) or _halves(rows):
-                self._score_part(batch, call, part, scores, failures)
-            return
-        scores[rows] = answer[: len(rows)]
-
-    def _score_part(
-        self,
-        batch: Any,
-        call: Callable[[Any], Scores],
-        part: "_Part",
-        scores: Scores,
-        failures: list[Failure],
-    ) -> None:
-        if not part.missing:
-            self._score(batch, call, part.rows, scores, failures)
-            return
-        # Whether an estimator takes missing values is asked of the row's pattern of them, never of its other values:
-        # what one row of the pattern is refused for, all are.
-        before = len(failures)
-        self._score(batch, call, part.rows[:1], scores, failures)
-        if len(failures) > before and _about_missing(failures[-1].message):
-            message = failures[-1].message
-            failures += [Failure(int(row), "model_raised", message) for row in part.rows[1:]]
-        elif len(part.rows) > 1:
-            self._score(batch, call, part.rows[1:], scores, failures, by_pattern=False)
-
-
-@dataclass(frozen=True)
-class _Part:
-    """Rows to try again together: half of those that failed, or all that miss the same values."""
-
-    rows: NDArray[np.int64]
-    missing: bool = False
-
-
-def _by_missing(batch: Any, rows: NDArray[np.int64], error: Exception) -> list[_Part]:
-    """The rows by which of their values are missing, if that is what the model complains of."""
-    if not (_about_missing(str(error)) and isinstance(batch, pd.DataFrame | np.ndarray)):
-        return []
-    here = batch.iloc[rows].to_numpy() if isinstance(batch, pd.DataFrame) else batch[rows]
-    patterns, which = np.unique(pd.isna(here), axis=0, return_inverse=True)
-    return [_Part(rows[which.ravel() == i], bool(pattern.any())) for i, pattern in enumerate(patterns)]
-
-
-def _halves(rows: NDArray[np.int64]) -> list[_Part]:
-    half = len(rows) // 2
-    return [_Part(rows[:half]), _Part(rows[half:])]
-
-
-def _about_missing(message: str) -> bool:
-    return "NaN" in message
-
-
-def _raised(row: int, error: Exception) -> Failure:
-    return Failure(int(row), "model_raised", f"the model raised {type(error).__name__}: {str(error)[:300]}")
-
 
 def _is_rowwise(model: Any) -> bool:
     """Whether a transformer, with all that it consists of, is known to compute each cell by itself."""
@@ -178,7 +107,7 @@ def _is_rowwise(model: Any) -> bool:
     return f"{type(model).__module__}.{type(model).__name__}" in ROWWISE and all(map(_is_rowwise, parts))
 
 
-def _adapter(model: Any, target: Target) -> Callable[[Any], Scores]:
+def _adapter(model: Any, target: Target) -> Callable[[pd.DataFrame], Scores]:
     if target.classes and hasattr(model, "predict_proba"):
         return _probabilities(model, target.classes)
     if target.classes and hasattr(model, "predict_proba_one"):
@@ -191,14 +120,12 @@ def _adapter(model: Any, target: Target) -> Callable[[Any], Scores]:
     raise ModelError(f"expected a model with {wanted}, got {type(model).__name__}")
 
 
-def _probabilities(model: Any, classes: Sequence[Any]) -> Callable[[Any], Scores]:
-    learnt = [_plain(label) for label in getattr(model, "classes_", classes)]
-    unknown = [label for label in learnt if label not in classes]
-    if unknown:
-        raise ModelError(f"the model was trained on classes that the pipeline does not declare: {unknown}")
+def _probabilities(model: Any, classes: Sequence[Any]) -> Callable[[pd.DataFrame], Scores]:
+    learnt = np.asarray(getattr(model, "classes_", classes), dtype=object).tolist()
+    _require_known(learnt, classes)
     columns = [list(classes).index(label) for label in learnt]
 
-    def call(frame: Any) -> Scores:
+    def call(frame: pd.DataFrame) -> Scores:
         answer = np.asarray(model.predict_proba(frame), dtype=np.float64)
         if columns == list(range(len(classes))):
             return answer
@@ -213,13 +140,18 @@ def _by_class(answer: dict[Any, float], classes: Sequence[Any]) -> list[float]:
     """River leaves out classes that it has not met; before the first one it knows nothing, so all are alike."""
     if not answer:
         return [1 / len(classes)] * len(classes)
+    _require_known(list(answer), classes)
     return [float(answer.get(label, 0.0)) for label in classes]
+
+
+def _require_known(learnt: Sequence[Any], classes: Sequence[Any]) -> None:
+    unknown = [label for label in learnt if label not in classes]
+    if unknown:
+        raise ModelError(
+            f"the model was trained on classes that the pipeline does not declare: {unknown}; declared: {list(classes)}"
+        )
 
 
 def _rows(frame: pd.DataFrame) -> list[dict[Any, Any]]:
     records: list[dict[Any, Any]] = frame.to_dict(orient="records")
     return records
-
-
-def _plain(label: Any) -> Any:
-    return label.item() if isinstance(label, np.generic) else label

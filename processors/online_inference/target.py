@@ -34,6 +34,10 @@ class Target:
             raise DeclarationError(
                 f"expected no classes (regression) or two and more with different names, got {self.classes}"
             )
+        if len({type(label) for label in self.classes} | {bool, int, str}) > 3 or len(
+            {type(label) for label in self.classes}
+        ) > 1:
+            raise DeclarationError(f"expected classes that are all booleans, all integers or all text, got {self.classes}")
         if self.prior is not None:
             self.prior_row()
 

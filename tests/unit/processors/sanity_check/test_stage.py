@@ -177,14 +177,19 @@ events = st.fixed_dictionaries(
     deadline=None, max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
 )
 @given(st.lists(st.tuples(st.integers(0, 1), events), max_size=30), st.sets(st.integers(1, 29)), st.booleans())
-def test_decisions_do_not_depend_on_the_cut_or_on_restarts(sanity, batch, rows, cuts, restart):
-    make = lambda: sanity(  # noqa: E731
-        tm.present("station", on_failure="warn"),
-        tm.between("height", 0, 5),
-        tm.check("whole_tide", pl.col("tide").cast(pl.Int64) > 0),
-        tm.not_late("20s"),
-        tm.unique("15s"),
-    )
+def test_decisions_do_not_depend_on_the_cut_or_on_restarts(sanity, batch, monkeypatch, rows, cuts, restart):
+    # Trying the expression on made-up rows takes longer than all the rest, and has its own test.
+    monkeypatch.setattr("tidemill.processors.sanity_check.stage.require_rowwise", lambda *_: None)
+
+    def make():
+        return sanity(
+            tm.present("station", on_failure="warn"),
+            tm.between("height", 0, 5),
+            tm.check("whole_tide", pl.col("tide").cast(pl.Int64) > 0),
+            tm.not_late("20s"),
+            tm.unique("15s"),
+        )
+
     whole = decisions(make, batch, rows, (), restart=False)
     assert decisions(make, batch, rows, cuts, restart=restart) == whole
     assert len(whole[0]) + len(whole[1]) == len(rows)

@@ -1,0 +1,24 @@
+"""A broker that is killed in the middle of a replay, and comes back."""
+
+import pytest
+
+from tidemill.streams.broker import EmbeddedBroker
+
+
+@pytest.mark.parametrize("delivery", ["exactly-once"])
+def test_a_broker_that_is_killed_and_started_again(make_mill, orders, tmp_path, jar_cache, delivery):
+    with EmbeddedBroker(tmp_path, port=0, jars=jar_cache) as broker:
+        mill = make_mill(bootstrap_servers=broker.bootstrap_servers)
+        supervisor = mill.run("--max-batch", "40", "--delivery", delivery)
+        mill.wait(0)
+        mill.send(orders.make(3_000))
+        for answered in (500, 1_500):
+            mill.wait(answered)
+            assert broker.kill()
+            broker.start()
+        mill.wait(3_000, 120)
+        print(mill.log())
+        assert orders.check(mill) == 3_000
+        assert mill.audit()["holds"]
+        assert mill.stop(supervisor) == 0
+        mill.close()
