@@ -32,7 +32,7 @@ def read_topic(
     tables = [contract.arrow.empty_table()]
     for partition in reader.partitions(topic):
         for part in _tables(topic, partition, codec, reader, progress):
-            tables.append(part if time is None else _between(part, time, since, until))
+            tables.append(part if time is None else between(part, time, since, until))
     return pa.concat_tables(tables)
 
 
@@ -43,7 +43,8 @@ def _tables(topic: str, partition: int, codec: Codec, reader: KafkaReader, progr
         yield codec.decode([r.value for r in batch], [r.headers for r in batch]).table
 
 
-def _between(table: pa.Table, time: str, since: datetime | None, until: datetime | None) -> pa.Table:
+def between(table: pa.Table, time: str, since: datetime | None, until: datetime | None) -> pa.Table:
+    """The rows whose field `time` lies in [since, until)."""
     kind = table.schema.field(time).type
     keep = None
     for bound, compare in ((since, pc.greater_equal), (until, pc.less)):

@@ -5,6 +5,7 @@ Declare a pipeline, run it with `tidemill run FILE`, talk to it with `Client`.
 
 from importlib.metadata import version as _version
 
+from tidemill import testing
 from tidemill.client import Client, Subscription
 from tidemill.declaration import Events, Labels, Model
 from tidemill.pipeline import Pipeline
@@ -86,6 +87,7 @@ __all__ = [
     "one_of",
     "present",
     "sum",
+    "testing",
     "topic_table",
     "unique",
     "window",

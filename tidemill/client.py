@@ -1,19 +1,18 @@
 """The client: send events and labels, subscribe to predictions and rejections."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping
 from types import TracebackType
 from typing import Any, Generic, Self, TypeVar
 
 import pyarrow as pa
 
+from tidemill.outgoing import Outgoing
 from tidemill.pipeline import Pipeline
-from tidemill.processors.sanity_check.constraints import ContractCheck
 from tidemill.results import Prediction, Rejection
 from tidemill.schemas.codec import Codec
-from tidemill.schemas.codec.rows import to_columns
 from tidemill.schemas.contract import Contract
-from tidemill.schemas.errors import EncodeError, StreamError
+from tidemill.schemas.errors import StreamError
 from tidemill.schemas.framing import Confluent
 from tidemill.streams.kafka.connection import Connection
 from tidemill.streams.kafka.follower import Follower
@@ -106,7 +105,7 @@ class Client:
         self.schemas = SchemaTopic(Follower(self.connection, f"{self.name}.schemas"), self._registry)
         self._plan = None if isinstance(pipeline, str) else pipeline.plan()
         self._publisher: Publisher | None = None
-        self._senders: dict[str, tuple[Contract, Codec, ContractCheck, str]] = {}
+        self._outgoing: dict[str, Outgoing] = {}
 
     def contract(self, suffix: str) -> Contract:
         """The contract of one of the pipeline's topics, such as "events"."""
@@ -189,29 +188,22 @@ class Client:
         return KafkaSubscription(self.connection, f"{self.name}.{suffix}", since, group)
 
     def _send(self, suffix: str, given: Iterable[Mapping[str, Any]] | pa.Table) -> int:
-        contract, codec, check, key = self._sender(suffix)
-        if not isinstance(given, pa.Table):
-            given = to_columns(contract, list(given))
-        for fault in check.faults(given):
-            raise EncodeError(f"{contract.name}, row {fault.row}: {fault.message}")
-        values = codec.encode(given)
+        messages = self._outgoing_to(suffix).messages(given)
         if self._publisher is None:
             self._publisher = Publisher(self.connection)
         topic = f"{self.name}.{suffix}"
-        for name, value in zip(_keys(given[key]), values, strict=True):
-            self._publisher.send(topic, name, value)
-        return len(values)
+        for key, value in messages:
+            self._publisher.send(topic, key, value)
+        return len(messages)
 
-    def _sender(self, suffix: str) -> tuple[Contract, Codec, ContractCheck, str]:
-        if suffix not in self._senders:
+    def _outgoing_to(self, suffix: str) -> Outgoing:
+        if suffix not in self._outgoing:
             contract = self.contract(suffix)
             prefix = None
             if self._registry is not None:
                 prefix = Confluent(self._registry.register(f"{self.name}.{suffix}", contract)).prefix
-            roles = contract.schema.get("tidemill", {})
-            key = roles.get("key") or roles["id"]
-            self._senders[suffix] = (contract, Codec(contract, self.schemas, prefix), ContractCheck(contract), key)
-        return self._senders[suffix]
+            self._outgoing[suffix] = Outgoing(contract, self.schemas, prefix=prefix)
+        return self._outgoing[suffix]
 
     def close(self) -> None:
         """Deliver what is queued and release the connections."""
@@ -225,7 +217,3 @@ class Client:
     ) -> None:
         if kind is None:
             self.close()
-
-
-def _keys(column: pa.ChunkedArray) -> Sequence[bytes | None]:
-    return [None if value is None else str(value).encode() for value in column.to_pylist()]

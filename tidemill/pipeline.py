@@ -72,7 +72,7 @@ class Pipeline:
     def plan(self) -> Plan:
         """The pipeline as the engine runs it; reference files are read now."""
         if self._plan is None:
-            self._plan = self._make_plan()
+            self._plan = self.make_plan()
         return self._plan
 
     def target(self) -> Target:
@@ -81,7 +81,8 @@ class Pipeline:
             return Target((), None)
         return self.model.target(self.labels.target_classes(self.labels_contract))
 
-    def _make_plan(self) -> Plan:
+    def make_plan(self) -> Plan:
+        """A plan of its own: what topics tell of reference tables is held per plan."""
         self.events.check(self.contract)
         if self.model is not None and self.labels is None:
             raise DeclarationError(

@@ -8,6 +8,7 @@ from typing import Any
 import polars as pl
 import pyarrow as pa
 
+from tidemill.declaration import Labels, Model
 from tidemill.pipeline import Pipeline
 from tidemill.processors.frames import to_polars
 from tidemill.processors.online_inference import dump_model
@@ -19,6 +20,7 @@ from tidemill.streams.kafka.follower import Follower
 from tidemill.streams.kafka.publisher import Publisher
 from tidemill.streams.kafka.reader import KafkaReader
 from tidemill.streams.models import announce
+from tidemill.streams.ports import Sender
 from tidemill.streams.schema_topic import SchemaTopic
 
 HOLDOUT = 0.2
@@ -52,11 +54,9 @@ def train(
         ModelError: there is too little to learn from, or the model is no better than the base rate (unless `force`).
 
     """
-    model, labels, contract = pipeline.model, pipeline.labels, pipeline.labels_contract
-    if model is None or labels is None or contract is None:
-        raise DeclarationError(
-            f"pipeline {pipeline.name} declares no model: add model=tm.Model(...) and labels=tm.Labels(...)"
-        )
+    _declared(pipeline)
+    contract = pipeline.labels_contract
+    assert contract is not None
     plan, reader = pipeline.plan(), KafkaReader(connection)
     schemas = SchemaTopic(Follower(connection, plan.topic("schemas")))
     features = read_topic(
@@ -71,6 +71,22 @@ def train(
     )
     arrived = read_topic(plan.topic("labels"), contract, reader, schemas, progress=progress)
     reader.close()
+    sender = Publisher(connection, "tidemill-train")
+    return learn(pipeline, features, arrived, stretch, sender, now=now, force=force)
+
+
+def learn(
+    pipeline: Pipeline,
+    features: pa.Table,
+    arrived: pa.Table,
+    stretch: Stretch,
+    sender: Sender,
+    *,
+    now: Callable[[], datetime],
+    force: bool = False,
+) -> dict[str, Any]:
+    """As `train`, with the stretch's features and the labels that have arrived already read."""
+    model, labels = _declared(pipeline)
     # At least once may have written an event's features twice, with the same bytes.
     once = (
         to_polars(features).unique(["source_partition", "source_offset"], keep="first", maintain_order=True).to_arrow()
@@ -92,7 +108,15 @@ def train(
         "evaluation_rows": made.evaluation_rows,
         "metrics": made.metrics,
     }
-    return announce(plan, dump_model(made.model), event, now(), Publisher(connection, "tidemill-train"))
+    return announce(pipeline.plan(), dump_model(made.model), event, now(), sender)
+
+
+def _declared(pipeline: Pipeline) -> tuple[Model, Labels]:
+    if pipeline.model is None or pipeline.labels is None:
+        raise DeclarationError(
+            f"pipeline {pipeline.name} declares no model: add model=tm.Model(...) and labels=tm.Labels(...)"
+        )
+    return pipeline.model, pipeline.labels
 
 
 def _split(rows: pa.Table, until: datetime | None) -> tuple[pa.Table, pa.Table]:

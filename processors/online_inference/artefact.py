@@ -50,12 +50,22 @@ def dump_model(model: Any) -> Artefact:
         ModelError: neither can store it.
 
     """
+    import skops.io
+    from skops.io.exceptions import UnsupportedTypeException
+
+    skops = importlib.import_module("skops.io")
+    unsupported = importlib.import_module("skops.io.exceptions").UnsupportedTypeException
     try:
-        data = skops.io.dumps(model)
-        skops.io.loads(data, trusted=skops.io.get_untrusted_types(data=data))
-    except (UnsupportedTypeException, TypeError, AttributeError, ValueError, KeyError, RecursionError):
+        data = skops.dumps(model)
+        skops.loads(data, trusted=skops.get_untrusted_types(data=data))
+    except (unsupported, TypeError, AttributeError, ValueError, KeyError, RecursionError):
         return Artefact(_pickled(model), "pickle")
     return Artefact(data, "skops")
+
+
+def preload() -> None:
+    """Import now what `load_model` needs, so that no event has to wait for it when the first model is announced."""
+    importlib.import_module("skops.io")
 
 
 def load_model(artefact: Artefact, expected_sha256: str, trusted: Collection[str] = ()) -> Any:
@@ -81,11 +91,14 @@ def load_model(artefact: Artefact, expected_sha256: str, trusted: Collection[str
         return _opened(lambda: pickle.loads(artefact.data), "pickle")  # noqa: S301
     if artefact.format != "skops":
         raise ModelError(f"expected a model stored as skops or pickle, got {artefact.format!r}")
-    named = _opened(lambda: skops.io.get_untrusted_types(data=artefact.data), "skops file")
+    import skops.io
+
+    skops = importlib.import_module("skops.io")
+    named = _opened(lambda: skops.get_untrusted_types(data=artefact.data), "skops file")
     unknown = sorted(set(named) - HARMLESS)
     if unknown and not approved:
         raise ModelError(f"the model holds types that are not known to be harmless: {', '.join(unknown)}; {how}")
-    return _opened(lambda: skops.io.loads(artefact.data, trusted=named), "skops file")
+    return _opened(lambda: skops.loads(artefact.data, trusted=named), "skops file")
 
 
 def _opened(read: Callable[[], Any], kind: str) -> Any:

@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 from sklearn.pipeline import Pipeline
+from threadpoolctl import ThreadpoolController  # type: ignore[import-untyped]
 
 from tidemill.processors.online_inference.isolation import Failure, Rows, score_rows
 from tidemill.processors.online_inference.target import Target
@@ -46,20 +47,25 @@ Scores = NDArray[np.float64]
 class Scorer:
     """Scores feature frames with any model that has `predict_proba`, or `predict` to regress, or River's `…_one`.
 
-    Which rows come together never changes a row's score: models are called on blocks of one size. A model that
-    raises is asked again with ever smaller parts of the block, so that only the rows that make it raise fail.
+    Which rows come together never changes a row's score: models are called on blocks of one size and layout, on one
+    BLAS thread. A model that raises is asked again with ever smaller parts of the block, so that only the rows that
+    make it raise fail.
     """
 
     def __init__(self, model: Any, target: Target) -> None:
+        """Raises ModelError if the model cannot predict the target."""
         self._width = len(target.classes) or 1
         self._whole = _adapter(model, target)
         self._transform: Callable[[pd.DataFrame], Any] | None = None
         self._final = self._whole
         if isinstance(model, Pipeline) and len(model.steps) > 1 and _is_rowwise(model[:-1]):
-            self._transform = model[:-1].transform
-            self._final = _adapter(model[-1], target)
+            transform, final = model[:-1].transform, _adapter(model[-1], target)
+            self._transform, self._final = transform, final
+            self._whole = lambda frame: final(_in_order(transform(frame)))
         # A model that takes one row at a time has no shape to depend on.
-        self._fill = hasattr(model, "predict")
+        self._fill = hasattr(model, "predict_proba" if target.classes else "predict")
+        # Made here, since it knows the libraries that are loaded by now: the model has brought its own.
+        self._libraries = ThreadpoolController()
 
     def score(self, frame: pd.DataFrame) -> tuple[Scores, list[Failure]]:
         """Score every row; failed rows hold NaN and are listed."""
@@ -69,7 +75,9 @@ class Scorer:
 
         def attempt(rows: Rows) -> Scores:
             filled = np.concatenate([rows, np.full(BLOCK - len(rows), rows[0])]) if self._fill else rows
-            answer = call(batch.iloc[filled] if isinstance(batch, pd.DataFrame) else batch[filled])
+            # A fresh index: where a row stood in the batch is nothing for the model to see.
+            table = isinstance(batch, pd.DataFrame)
+            answer = call(batch.iloc[filled].reset_index(drop=True) if table else _in_order(batch[filled]))
             if answer.shape != (len(filled), self._width):
                 raise ModelError(f"expected scores of shape {(len(filled), self._width)}, got {answer.shape}")
             return answer[: len(rows)]
@@ -78,8 +86,9 @@ class Scorer:
             cells = batch.iloc[rows].to_numpy() if isinstance(batch, pd.DataFrame) else batch[rows]
             return np.asarray(pd.isna(cells)) if isinstance(cells, np.ndarray) else None
 
-        for start in range(0, len(frame), BLOCK):
-            score_rows(attempt, np.arange(start, min(start + BLOCK, len(frame))), missing, scores, failures)
+        with self._libraries.limit(limits=1, user_api="blas"):
+            for start in range(0, len(frame), BLOCK):
+                score_rows(attempt, np.arange(start, min(start + BLOCK, len(frame))), missing, scores, failures)
         failed = {failure.row for failure in failures}
         for row in np.flatnonzero(~np.isfinite(scores).all(axis=1)):
             if int(row) not in failed:
@@ -97,6 +106,11 @@ class Scorer:
             except Exception as error:  # noqa: BLE001 - some row spoils it; the whole model finds out which, by blocks
                 log.debug("transforming the batch at once failed: %s", error)
         return frame, self._whole
+
+
+def _in_order(values: Any) -> Any:
+    """Rows that stand one after the other: from columns, matrix libraries add up in another order."""
+    return np.ascontiguousarray(values) if isinstance(values, np.ndarray) else values
 
 
 def _is_rowwise(model: Any) -> bool:

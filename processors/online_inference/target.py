@@ -1,5 +1,6 @@
 """What a model predicts, as declared: it fixes the columns of P.predictions before the first model exists."""
 
+import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -34,39 +35,39 @@ class Target:
             raise DeclarationError(
                 f"expected no classes (regression) or two and more with different names, got {self.classes}"
             )
-        if len({type(label) for label in self.classes} | {bool, int, str}) > 3 or len(
-            {type(label) for label in self.classes}
-        ) > 1:
-            raise DeclarationError(f"expected classes that are all booleans, all integers or all text, got {self.classes}")
+        kinds = {type(label) for label in self.classes}
+        if len(kinds) > 1 or not kinds <= {bool, int, str}:
+            raise DeclarationError(f"expected classes that are all booleans, integers or text, got {self.classes}")
         if self.prior is not None:
             self.prior_row()
 
     def columns(self) -> tuple[str, ...]:
         """The prediction's probability fields, one for each class."""
-        return tuple("probability_" + re.sub(r"\W", "_", str(label).lower()) for label in self.classes)
+        return tuple("probability_" + re.sub(r"\W", "_", str(label).lower(), flags=re.ASCII) for label in self.classes)
 
     def value_type(self) -> pa.DataType:
         """The type of the predicted value."""
         if not self.classes:
             return pa.float64()
-        if all(isinstance(label, bool) for label in self.classes):
-            return pa.bool_()
-        return pa.int64() if all(isinstance(label, int) for label in self.classes) else pa.string()
+        return {bool: pa.bool_(), int: pa.int64(), str: pa.string()}[type(self.classes[0])]
 
     def prior_row(self) -> tuple[Any, list[float]] | None:
         """The declared answer before the first model: the value and each class's probability."""
         if self.prior is None:
             return None
         if not self.classes:
-            if isinstance(self.prior, Mapping):
-                raise DeclarationError("a regression's prior is a number, not a mapping")
+            if isinstance(self.prior, Mapping) or not math.isfinite(self.prior):
+                raise DeclarationError(f"a regression's prior is a finite number, got {self.prior}")
             return float(self.prior), []
         if isinstance(self.prior, Mapping):
+            unknown = [label for label in self.prior if label not in self.classes]
+            if unknown:
+                raise DeclarationError(f"the prior has classes that are not declared: {unknown}; known: {self.classes}")
             shares = [float(self.prior.get(label, 0.0)) for label in self.classes]
         elif len(self.classes) == 2:
             shares = [1.0 - self.prior, float(self.prior)]
         else:
             raise DeclarationError(f"with {len(self.classes)} classes the prior is a mapping of class to probability")
-        if min(shares) < 0 or abs(sum(shares) - 1) > 1e-9:
+        if not (min(shares) >= 0 and abs(sum(shares) - 1) <= 1e-9):
             raise DeclarationError(f"the prior's probabilities must be at least 0 and add up to 1, got {shares}")
         return self.classes[shares.index(max(shares))], shares

@@ -11,6 +11,7 @@ from tidemill.streams.kafka.connection import Connection, translate
 T = TypeVar("T")
 PASSING = frozenset(
     {
+        KafkaError._NOENT,
         KafkaError._TIMED_OUT,
         KafkaError._TRANSPORT,
         KafkaError.COORDINATOR_LOAD_IN_PROGRESS,

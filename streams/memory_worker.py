@@ -1,0 +1,154 @@
+"""A worker over a log in memory: the production task, loop and followers, between edges that need no broker."""
+
+from collections.abc import Callable, Collection, Iterable, Sequence
+from itertools import chain, count, islice, repeat
+
+from tidemill.streams.loop import Followed, Loop, LoopOptions
+from tidemill.streams.memory import MemoryLog, MemoryReader, MemoryStream, columns
+from tidemill.streams.metrics import Metrics
+from tidemill.streams.models import ModelFollower
+from tidemill.streams.plan import Plan
+from tidemill.streams.ports import Assignments, LogRecord, Prepared, Records
+from tidemill.streams.schema_topic import SchemaTopic
+from tidemill.streams.tables import TableFollower
+from tidemill.streams.task import Task
+
+
+class MemoryWorker:
+    """What `streams.worker` is over Kafka: the only worker of its group of stages, with all partitions.
+
+    `now` gives the time in seconds; `trusted` are the hashes of models to load although skops cannot vouch for them.
+    """
+
+    def __init__(
+        self,
+        plan: Plan,
+        stages: Sequence[str],
+        log: MemoryLog,
+        now: Callable[[], float],
+        trusted: Collection[str] = (),
+    ) -> None:
+        group = f"{plan.name}.{stages[0]}"
+        self.stages, self._now, self._metrics = tuple(stages), now, Metrics()
+        # A real clock would make what is found depend on how fast this machine is; this one is always a second later.
+        schemas = SchemaTopic(MemoryStream(log, plan.topic("schemas")), clock=count().__next__)
+        for contract in plan.contracts.values():
+            schemas.add(contract)
+        self.task = Task(plan, stages, schemas, MemoryReader(log, group), lambda suffix: None)  # noqa: ARG005
+        self._followed: list[Followed] = []
+        if "feature_enrichment" in stages:
+            self._followed += [
+                TableFollower(table, MemoryStream(log, table.topic), schemas) for table in plan.topic_tables
+            ]
+        if self.task.inference is not None:
+            stream = MemoryStream(log, plan.topic("models"))
+            self._followed.append(ModelFollower(plan, self.task.inference, stream, MemoryReader(log), trusted))
+        self._source = MemorySource(log, self.task.input_topic, group, self.task)
+        self._committer = MemoryCommitter(log, self.task.input_topic, group, plan.topic("changelog"))
+
+    def follow(self) -> None:
+        """Take in models and table rows now, as is done before every batch."""
+        for followed in self._followed:
+            followed.poll()
+
+    def run(self, max_records: int) -> None:
+        """Process everything that is there, in batches of at most so many."""
+        self._source.only = None
+        self._loop(max_records, (not self._waits() for _ in repeat(None)))
+
+    def step(self, max_records: int, partitions: Iterable[int] | None = None) -> None:
+        """Process one batch at most, of these partitions or of all."""
+        self._source.only = None if partitions is None else frozenset(partitions)
+        self._loop(max_records, chain([False], repeat(True)))
+
+    def _waits(self) -> bool:
+        return any(lag > 0 for lag in self._source.lag().values())
+
+    def _loop(self, max_records: int, stop: Iterable[bool]) -> None:
+        loop = Loop(
+            self.task,
+            self._source,
+            self._committer,
+            followed=self._followed,
+            metrics=self._metrics,
+            now=self._now,
+            options=LoopOptions(max_records=max_records),
+        )
+        loop.run(iter(stop).__next__)
+
+
+class MemorySource:
+    """A `Source` over a topic of a `MemoryLog`, for a group's only member: it has all partitions from the start.
+
+    Partitions have the first turn one after the other, so that small batches mix them. `only`, when it is set, says
+    which of them are read.
+    """
+
+    def __init__(self, log: MemoryLog, topic: str, group: str, assignments: Assignments) -> None:
+        self._log, self._topic, self._group, self._assignments = log, topic, group, assignments
+        self._partitions = log.partitions(topic)
+        self._positions = {partition: self._assign(partition) for partition in self._partitions}
+        self._turn = 0
+        self.only: frozenset[int] | None = None
+
+    def _assign(self, partition: int) -> int:
+        offset = self._assignments.assigned(partition)
+        return self._log.beginning(self._topic, partition) if offset is None else offset
+
+    def poll(self, max_records: int, timeout: float) -> Records:  # noqa: ARG002 - there is nothing to wait for
+        """Up to `max_records` messages of those that are there."""
+        self._turn += 1
+        first = self._turn % len(self._partitions)
+        taken: dict[int, list[LogRecord]] = {}
+        room = max_records
+        for partition in self._partitions[first:] + self._partitions[:first]:
+            if self.only is None or partition in self.only:
+                # What retention has deleted meanwhile is passed over.
+                start = max(self._positions[partition], self._log.beginning(self._topic, partition))
+                self._positions[partition] = start
+                waiting = self._log.read(self._topic, partition, start)
+                taken[partition] = list(islice(waiting, room))
+                room -= len(taken[partition])
+        for partition, records in taken.items():
+            if records:
+                self._positions[partition] = records[-1].offset + 1
+        return columns([record for partition in sorted(taken) for record in taken[partition]])
+
+    def rewind(self) -> None:
+        """Restore every partition and go back to where its state stands."""
+        for partition in self._partitions:
+            self._assignments.revoked(partition)
+            self._positions[partition] = self._assign(partition)
+
+    def lag(self) -> dict[int, int]:
+        """Offsets between what was read and the end."""
+        return {p: self._log.end(self._topic, p) - position for p, position in self._positions.items()}
+
+    def close(self) -> None:
+        """Whoever joins next, which may be the same member, goes on after what was committed."""
+        for partition in self._partitions:
+            committed = self._log.committed.get((self._group, self._topic, partition))
+            if committed is not None:
+                self._positions[partition] = committed
+
+
+class MemoryCommitter:
+    """A `Committer` into a `MemoryLog`: all of a batch at once, and never in vain."""
+
+    def __init__(self, log: MemoryLog, topic: str, group: str, changelog: str) -> None:
+        self._log, self._topic, self._group, self._changelog = log, topic, group, changelog
+
+    def commit(self, prepared: Prepared) -> None:
+        """Append outputs and changelog, and move the group's offsets."""
+        for output in prepared.outputs:
+            headers = output.headers or [None] * len(output)
+            places = zip(output.partition.tolist(), output.timestamp.tolist(), strict=True)
+            for (partition, at), key, value, header in zip(places, output.keys, output.values, headers, strict=True):
+                self._log.append(output.topic, key, value, headers=header, partition=partition, timestamp=at)
+        for entry in prepared.changelog:
+            self._log.append(self._changelog, entry.key, entry.value, partition=entry.partition)
+        for partition, offset in prepared.offsets.items():
+            self._log.committed[self._group, self._topic, partition] = offset
+
+    def close(self) -> None:
+        """Nothing is open."""

@@ -1,0 +1,134 @@
+import hashlib
+import os
+import pickle
+from pathlib import Path
+
+import pytest
+import skops.io
+from river import linear_model as river_models
+from sklearn.compose import make_column_transformer
+from sklearn.ensemble import HistGradientBoostingClassifier, RandomForestClassifier
+from sklearn.linear_model import LinearRegression, LogisticRegression
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import OneHotEncoder, StandardScaler
+
+from tidemill.processors.online_inference import Artefact, dump_model, load_model
+from tidemill.schemas.errors import ModelError
+
+X, Y = [[0.0], [1.0], [2.0], [3.0]] * 10, [False, False, True, True] * 10
+
+
+class Touch:
+    """Creates a file when a pickle of it is loaded."""
+
+    def __init__(self, path):
+        self.path = path
+
+    def __reduce__(self):
+        return os.mkdir, (str(self.path),)
+
+
+class Sneaky(LogisticRegression):
+    """Creates a file when skops puts its state back."""
+
+    def __setstate__(self, state):
+        Path(state["path"]).mkdir()
+        self.__dict__.update(state)
+
+
+class Unpicklable:
+    """Neither skops nor pickle can store it."""
+
+    def __init__(self):
+        self.call = lambda row: row
+
+
+def artefact_of(data, kind):
+    return Artefact(data, kind), hashlib.sha256(data).hexdigest()
+
+
+@pytest.mark.parametrize(
+    "model",
+    [
+        make_pipeline(StandardScaler(), LogisticRegression()),
+        make_pipeline(make_column_transformer((OneHotEncoder(), [0])), LinearRegression()),
+        HistGradientBoostingClassifier(max_iter=3),
+        RandomForestClassifier(3),
+    ],
+    ids=lambda model: type(model).__name__,
+)
+def test_scikit_learn_models_go_through_skops_without_anyones_trust(model):
+    model = model.fit(X, Y)
+    made = dump_model(model)
+    assert made.format == "skops"
+    assert made.sha256 == hashlib.sha256(made.data).hexdigest()
+    assert load_model(made, made.sha256).predict(X).tolist() == model.predict(X).tolist()
+
+
+def test_what_skops_cannot_store_becomes_a_pickle():
+    model = river_models.LogisticRegression()
+    model.learn_one({"x": 1.0}, True)
+    made = dump_model(model)
+    assert made.format == "pickle"
+    with pytest.raises(ModelError, match=f"--trust-model {made.sha256}"):
+        load_model(made, made.sha256)
+    loaded = load_model(made, made.sha256, trusted=[made.sha256.upper()])
+    assert loaded.predict_proba_one({"x": 1.0}) == model.predict_proba_one({"x": 1.0})
+
+
+def test_what_nobody_can_store_is_refused():
+    with pytest.raises(ModelError, match="expected a model that skops or pickle can store, got Unpicklable"):
+        dump_model(Unpicklable())
+
+
+@pytest.mark.parametrize("trust", [False, True])
+def test_tampered_bytes_are_refused_before_anything_is_loaded(tmp_path, trust):
+    good = pickle.dumps("a model")
+    evil = Artefact(pickle.dumps(Touch(tmp_path / "ran")), "pickle")
+    announced = hashlib.sha256(good).hexdigest()
+    with pytest.raises(ModelError, match="it was altered, do not use it"):
+        load_model(evil, announced, trusted=[announced] if trust else [])
+    assert not (tmp_path / "ran").exists()
+
+
+def test_no_code_of_a_pickle_runs_unless_its_hash_is_trusted(tmp_path):
+    evil, sha256 = artefact_of(pickle.dumps(Touch(tmp_path / "ran")), "pickle")
+    for trusted in ([], ["0" * 64], [sha256[:12]]):
+        with pytest.raises(ModelError, match="can run any code when it is loaded"):
+            load_model(evil, sha256, trusted)
+    assert not (tmp_path / "ran").exists()
+    # The proof that it would have run.
+    load_model(evil, sha256, [sha256])
+    assert (tmp_path / "ran").exists()
+
+
+def test_a_pickle_that_calls_itself_skops_is_not_unpickled(tmp_path):
+    evil, sha256 = artefact_of(pickle.dumps(Touch(tmp_path / "ran")), "skops")
+    with pytest.raises(ModelError, match="not a skops file that can be loaded here"):
+        load_model(evil, sha256, [sha256])
+    assert not (tmp_path / "ran").exists()
+
+
+def test_no_code_of_an_untrusted_type_in_a_skops_file_runs(tmp_path):
+    model = Sneaky()
+    model.path = str(tmp_path / "ran")
+    evil, sha256 = artefact_of(skops.io.dumps(model), "skops")
+    with pytest.raises(ModelError, match=rf"not known to be harmless: .*Sneaky; .*--trust-model {sha256}"):
+        load_model(evil, sha256)
+    assert not (tmp_path / "ran").exists()
+    load_model(evil, sha256, [sha256])
+    assert (tmp_path / "ran").exists()
+
+
+@pytest.mark.parametrize("kind", ["skops", "pickle"])
+@pytest.mark.parametrize("data", [b"", b"no model", b"PK\x03\x04", pickle.dumps(Y)[:-3]])
+def test_bytes_that_are_no_model_are_a_model_error(kind, data):
+    broken, sha256 = artefact_of(data, kind)
+    with pytest.raises(ModelError, match="can be loaded here"):
+        load_model(broken, sha256, [sha256])
+
+
+def test_another_format_is_refused():
+    other, sha256 = artefact_of(b"x", "onnx")
+    with pytest.raises(ModelError, match="expected a model stored as skops or pickle, got 'onnx'"):
+        load_model(other, sha256, [sha256])

@@ -1,0 +1,280 @@
+"""Testing a pipeline without a broker: the production engine over a log in memory and a clock that you move."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+
+from tidemill.loading import load_pipeline
+from tidemill.outgoing import Outgoing, Rows
+from tidemill.pipeline import Pipeline
+from tidemill.processors.online_inference.artefact import dump_model
+from tidemill.results import Prediction, Rejection
+from tidemill.schemas.codec import Codec
+from tidemill.schemas.errors import DeclarationError, ModelError, nearest
+from tidemill.streams.history import between
+from tidemill.streams.memory import MemoryLog, MemorySender, MemoryStream
+from tidemill.streams.memory_worker import MemoryWorker
+from tidemill.streams.models import announce
+from tidemill.streams.plan import STAGES, Plan, TopicTable
+from tidemill.streams.ports import Headers, LogRecord
+from tidemill.streams.schema_topic import SchemaTopic, publish_contracts
+
+__all__ = ["START", "Driver"]
+
+START = datetime(2024, 1, 1, tzinfo=UTC)
+"""Where a driver's clock stands if it is told nothing else."""
+_LAYOUTS = {"all": (STAGES,), "each": tuple((stage,) for stage in STAGES)}
+
+
+class Driver:
+    """Runs a pipeline in memory: what the workers run, with the same topics, bytes, state and rejections.
+
+    Nothing happens by itself. `send` puts events on the log, `run` processes all that is there, and `advance` moves the
+    clock that stamps the records. What you read then is what subscribers would.
+
+    `pipeline` is a `Pipeline`, or the file or module of one as the command line takes it. `partitions` is by default as
+    declared. `stages` is "all" for one worker that has them fused, or "each" for one worker per stage; nothing that is
+    read here may depend on it. A time without a zone is UTC.
+
+    >>> import tidemill as tm
+    >>> order = {"type": "record", "name": "Order", "fields": [
+    ...     {"name": "id", "type": "string"}, {"name": "customer", "type": "string"},
+    ...     {"name": "amount", "type": "double"},
+    ...     {"name": "at", "type": {"type": "long", "logicalType": "timestamp-micros"}}]}
+    >>> pipeline = tm.Pipeline(
+    ...     "orders", tm.Events(order, key="customer", time="at", id="id"),
+    ...     checks=[tm.between("amount", 0, 1000)],
+    ...     features=[tm.window("customer", over="1h", spent=tm.sum("amount"))])
+    >>> driver = tm.testing.Driver(pipeline)
+    >>> for number, amount in enumerate([20.0, 30.0, 5000.0]):
+    ...     driver.send({"id": f"o{number}", "customer": "ada", "amount": amount, "at": driver.now})
+    ...     driver.advance(timedelta(minutes=5))
+    >>> driver.run()
+    >>> [row["spent"] for row in driver.features()]
+    [0.0, 20.0]
+    >>> [rejection.reason for rejection in driver.rejections() if rejection.stage == "sanity_check"]
+    ['out_of_range']
+
+    Raises:
+        DeclarationError: the pipeline, or what is asked of it, cannot be.
+
+    """
+
+    def __init__(
+        self,
+        pipeline: Pipeline | Path | str,
+        *,
+        partitions: int | None = None,
+        stages: str = "all",
+        now: datetime = START,
+    ) -> None:
+        if stages not in _LAYOUTS:
+            raise DeclarationError(f"stages: expected 'all' or 'each', got {stages!r}{nearest(stages, _LAYOUTS)}")
+        self.pipeline = pipeline if isinstance(pipeline, Pipeline) else load_pipeline(str(pipeline))
+        self._groups = _LAYOUTS[stages]
+        self._clock = _milliseconds(now)
+        self._trusted: set[str] = set()
+        plan = replace(self.pipeline.plan(), partitions=partitions or self.pipeline.partitions)
+        topics = {spec.name: spec.partitions or plan.partitions for spec in plan.topics()}
+        self.log = MemoryLog(topics, lambda: self._clock)
+        """Every topic, to look at or to meddle with."""
+        self._schemas = SchemaTopic(MemoryStream(self.log, plan.topic("schemas")))
+        publish_contracts(plan.name, plan.contracts, self._schemas, MemorySender(self.log))
+        self._outgoing: dict[str, Outgoing] = {}
+        self.restart()
+
+    def restart(self) -> None:
+        """Stop the workers and start new ones: what they knew is read back from the log, as after a crash."""
+        self.plan: Plan = self.pipeline.make_plan()
+        self.workers = tuple(
+            MemoryWorker(self.plan, group, self.log, lambda: self._clock / 1000, self._trusted)
+            for group in self._groups
+        )
+        """The workers, one for each group of stages; `step` on one of them processes a single batch."""
+
+    @property
+    def now(self) -> datetime:
+        """What the clock shows: the timestamp of the next record."""
+        return datetime.fromtimestamp(self._clock / 1000, UTC)
+
+    def advance(self, by: timedelta) -> None:
+        """Move the clock on; records have milliseconds."""
+        if by < timedelta(0):
+            raise DeclarationError(f"a clock that goes back by {-by}: expected a time span that is not negative")
+        self._clock += by // timedelta(milliseconds=1)
+
+    def send(self, events: Mapping[str, Any] | Rows) -> None:
+        """Put an event, several, or an Arrow table of them on the log, checked against the contract as by the client.
+
+        Raises:
+            EncodeError: one does not fit the contract; none was sent.
+
+        """
+        self._send("events", events)
+
+    def send_labels(self, labels: Mapping[str, Any] | Rows) -> None:
+        """Put labels on the log; raises as `send`."""
+        self._send("labels", labels)
+
+    def send_bytes(
+        self, value: bytes | None, *, key: bytes | None = None, headers: Headers | None = None, topic: str = "events"
+    ) -> None:
+        """Put any bytes on the log, as a producer does who knows nothing of the contract."""
+        self.log.append(self._topic(topic), key, value, headers=headers)
+
+    def put_table(self, name: str, rows: Mapping[str, Any] | Rows) -> None:
+        """Put rows on the topic of a reference table; events see them that are processed after.
+
+        Raises:
+            DeclarationError: the pipeline has no topic table of that name.
+            EncodeError: a row does not fit the table's contract; none was put.
+
+        """
+        table = self._table(name)
+        outgoing = Outgoing(table.contract, self._schemas, key=table.table.key)
+        for key, value in outgoing.messages(_listed(rows)):
+            self.log.append(table.topic, key, value)
+
+    def delete_from_table(self, name: str, keys: Mapping[str, Any] | Iterable[Mapping[str, Any]]) -> None:
+        """Delete the rows with these keys, such as {"shop": "A"}, that `put_table` put."""
+        table = self._table(name)
+        given = [{column: row[column] for column in table.table.key} for row in _listed(keys)]
+        schema = pa.schema([table.contract.arrow.field(column) for column in table.table.key])
+        outgoing = Outgoing(table.contract, self._schemas, key=table.table.key)
+        for key in outgoing.keys(pa.Table.from_pylist(given, schema)):
+            self.log.append(table.topic, key, None)
+
+    def run(self, max_batch: int = 10_000) -> None:
+        """Process everything that is on the log, in batches of at most so many events."""
+        for worker in self.workers:
+            worker.run(max_batch)
+
+    def serve(self, model: Any, features: Sequence[str] | None = None) -> str:
+        """Announce a fitted model, which answers from the next batch on; returns its version.
+
+        `features` are those that it takes, in its order; by default those that the pipeline declares for its model.
+
+        Raises:
+            DeclarationError: the pipeline does not make one of the features.
+            ModelError: the model cannot be served; the log says why.
+
+        """
+        if features is None and self.pipeline.model is None:
+            raise DeclarationError(f"pipeline {self.plan.name} declares no model: name its features=[...]")
+        names = list(features if features is not None else self.pipeline.model.features if self.pipeline.model else [])
+        known = self.plan.contracts["features"].arrow.names
+        for name in names:
+            if name not in known:
+                raise DeclarationError(f"pipeline {self.plan.name} makes no feature {name!r}{nearest(name, known)}")
+        artefact = dump_model(model)
+        # Whoever made the object need not be asked whether its pickle is to be trusted.
+        self._trusted.add(artefact.sha256)
+        event = {
+            "estimator": type(model).__name__,
+            "features": names,
+            "classes": [str(label) for label in self.plan.target.classes],
+            "training_offsets": [],
+            "training_rows": 0,
+            "evaluation_rows": 0,
+            "metrics": {},
+        }
+        return self._served(announce(self.plan, artefact, event, self.now, MemorySender(self.log)))
+
+    def train(
+        self,
+        *,
+        since: datetime | None = None,
+        until: datetime | None = None,
+        evaluate_until: datetime | None = None,
+        force: bool = False,
+    ) -> dict[str, Any]:
+        """Train the declared model on the features and labels so far, as `tidemill train` does, and announce it.
+
+        Returns the announcement.
+
+        Raises:
+            DeclarationError: the pipeline declares no model.
+            ModelError: there is too little to learn from, or the model is no better than the base rate and `force` is
+                not set.
+
+        """
+        from tidemill.training import Stretch, learn
+
+        stretch = Stretch(since, until, evaluate_until)
+        made = learn(
+            self.pipeline,
+            between(self.table("features"), "event_time", since, evaluate_until),
+            self.table("labels") if "labels" in self.plan.contracts else pa.table({}),
+            stretch,
+            MemorySender(self.log),
+            now=lambda: self.now,
+            force=force,
+        )
+        self._served(made)
+        return made
+
+    def _served(self, announcement: Mapping[str, Any]) -> str:
+        version: str = announcement["model_version"]
+        for worker in self.workers:
+            worker.follow()
+            stage = worker.task.inference
+            if stage is not None and (stage.model is None or stage.model.version != version):
+                raise ModelError(f"model {version} was refused; the logger tidemill.streams.models says why")
+        return version
+
+    def predictions(self) -> list[Prediction]:
+        """All predictions so far, by partition and in log order."""
+        return [Prediction.from_row(row) for row in self.table("predictions").to_pylist()]
+
+    def rejections(self) -> list[Rejection]:
+        """All rejected events so far, with the reasons."""
+        return [Rejection.from_record(record) for record in self.records("rejected")]
+
+    def features(self) -> list[dict[str, Any]]:
+        """The features of all events so far."""
+        rows: list[dict[str, Any]] = self.table("features").to_pylist()
+        return rows
+
+    def table(self, topic: str) -> pa.Table:
+        """The messages of a topic that has a contract ("events", "validated", "labels", …), decoded."""
+        contracts = self.plan.contracts
+        if topic not in contracts:
+            raise DeclarationError(f"no contract says how {topic!r} is read{nearest(topic, contracts)}")
+        records = self.records(topic)
+        codec = Codec(contracts[topic], self._schemas)
+        return codec.decode([r.value for r in records], [r.headers for r in records]).table
+
+    def records(self, topic: str) -> list[LogRecord]:
+        """The messages of a topic ("events", "rejected", "changelog", …) as they stand on the log."""
+        name = self._topic(topic)
+        return [record for partition in self.log.partitions(name) for record in self.log.read(name, partition)]
+
+    def _topic(self, suffix: str) -> str:
+        return self.plan.topic(suffix)
+
+    def _table(self, name: str) -> TopicTable:
+        tables = {table.table.name: table for table in self.plan.topic_tables}
+        if name not in tables:
+            raise DeclarationError(f"pipeline {self.plan.name} has no topic table {name!r}{nearest(name, tables)}")
+        return tables[name]
+
+    def _send(self, suffix: str, given: Mapping[str, Any] | Rows) -> None:
+        if suffix not in self.plan.contracts:
+            raise DeclarationError(f"pipeline {self.plan.name} declares no {suffix}")
+        if suffix not in self._outgoing:
+            self._outgoing[suffix] = Outgoing(self.plan.contracts[suffix], self._schemas)
+        for key, value in self._outgoing[suffix].messages(_listed(given)):
+            self.log.append(self._topic(suffix), key, value)
+
+
+def _listed(given: Mapping[str, Any] | Rows) -> Rows:
+    return [given] if isinstance(given, Mapping) else given
+
+
+def _milliseconds(moment: datetime) -> int:
+    aware = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+    return (aware - datetime.fromtimestamp(0, UTC)) // timedelta(milliseconds=1)
