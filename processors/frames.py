@@ -16,6 +16,18 @@ def to_polars(table: pa.Table) -> pl.DataFrame:
     return frame
 
 
+def fits_models(kind: pa.DataType) -> bool:
+    """Whether a model can be shown a feature of this type."""
+    tests = (
+        pa.types.is_boolean,
+        pa.types.is_integer,
+        pa.types.is_floating,
+        pa.types.is_string,
+        pa.types.is_large_string,
+    )
+    return any(test(kind) for test in tests)
+
+
 def to_model_frame(table: pa.Table, features: list[str]) -> pd.DataFrame:
     """The features as a model sees them, in training and in serving alike.
 

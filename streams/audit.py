@@ -66,6 +66,7 @@ def audit(
 class _Auditor:
     def __init__(self, name: str, codec: Codec, reader: KafkaReader, progress: Progress) -> None:
         self._name, self._codec, self._reader, self._progress = name, codec, reader, progress
+        self._events = f"{name}.events".encode()
 
     def partition(self, partition: int) -> PartitionAudit:
         result = PartitionAudit(partition)
@@ -93,10 +94,9 @@ class _Auditor:
         is_event = np.zeros(stop - start, dtype=bool)
         for records in self._batches("events", result.partition, start, stop):
             is_event[[record.offset - start for record in records]] = True
-        answers = predicted + rejected
-        offsets = np.arange(start, stop)
-        missing = offsets[is_event & (answers == 0)]
-        doubled = offsets[is_event & (answers > 1)]
+        answers = np.add(predicted, rejected, dtype=np.int16)
+        missing = np.flatnonzero(is_event & (answers == 0)) + start
+        doubled = np.flatnonzero(is_event & (answers > 1)) + start
         result.events += int(is_event.sum())
         result.predictions += int(predicted[is_event].sum())
         result.rejections += int(rejected[is_event].sum())
@@ -113,9 +113,9 @@ class _Auditor:
         partition: int,
         start: int,
         stop: int,
-        offsets_of: Callable[[list[LogRecord]], NDArray[np.int64]],
+        offsets_of: Callable[[list[LogRecord]], tuple[NDArray[np.int64], int]],
     ) -> tuple[NDArray[np.uint8], int]:
-        """How often each offset in [start, stop) is answered, and how many answers name no offset of the topic."""
+        """How often each offset in [start, stop) is answered, and how many answers name no offset of the partition."""
         first, end = (
             self._reader.beginning(f"{self._name}.events", partition),
             self._reader.end(f"{self._name}.events", partition),
@@ -123,8 +123,8 @@ class _Auditor:
         counts = np.zeros(stop - start, dtype=np.uint8)
         outside = 0
         for records in self._batches(suffix, partition, 0, None):
-            offsets = offsets_of(records)
-            outside += int(((offsets < first) | (offsets >= end)).sum())
+            offsets, strays = offsets_of(records)
+            outside += strays + int(((offsets < first) | (offsets >= end)).sum())
             inside = offsets[(offsets >= start) & (offsets < stop)] - start
             where, added = np.unique(inside, return_counts=True)
             counts[where] = np.minimum(counts[where] + added, 255)
@@ -136,17 +136,21 @@ class _Auditor:
             self._progress(len(batch))
             yield batch
 
-    def _predicted(self, records: list[LogRecord]) -> NDArray[np.int64]:
+    def _predicted(self, records: list[LogRecord]) -> tuple[NDArray[np.int64], int]:
+        """The events that predictions answer, and how many name none of their partition or cannot be read."""
         table = self._codec.decode([r.value for r in records], [r.headers for r in records]).table
         own = table["source_partition"].to_numpy() == records[0].partition
         offsets: NDArray[np.int64] = table["source_offset"].to_numpy()[own]
-        return offsets
+        return offsets, len(records) - len(offsets)
 
-    def _rejected(self, records: list[LogRecord]) -> NDArray[np.int64]:
-        topic = f"{self._name}.events".encode()
-        offsets = []
+    def _rejected(self, records: list[LogRecord]) -> tuple[NDArray[np.int64], int]:
+        """As `_predicted`; what was rejected from another topic answers no event."""
+        offsets, strays = [], 0
         for record in records:
             headers = dict(record.headers)
-            if headers.get(HEADERS["topic"]) == topic:
-                offsets.append(int(headers[HEADERS["offset"]]))
-        return np.array(offsets, dtype=np.int64)
+            topic, partition, offset = (headers.get(HEADERS[name], b"") for name in ("topic", "partition", "offset"))
+            if partition == str(record.partition).encode() and offset.isdigit() and topic == self._events:
+                offsets.append(int(offset))
+            elif topic == self._events or not topic:
+                strays += 1
+        return np.array(offsets, dtype=np.int64), strays

@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Callable, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -63,14 +64,11 @@ class Loop:
 
     def run(self, stop: Callable[[], bool]) -> None:
         """Until `stop` says so: what is prepared is committed, then the group is left."""
-        for followed in self._followed:
-            followed.start()
-        try:
+        with closing(self._committer), closing(self._source):
+            for followed in self._followed:
+                followed.start()
             while not stop():
                 self.step()
-        finally:
-            self._source.close()
-            self._committer.close()
 
     def step(self) -> int:
         """One round; returns how many records were processed."""

@@ -1,10 +1,11 @@
 """Models on the log: artefacts in chunks on P.model-artefacts, announcements on P.models, and who follows them."""
 
 import logging
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
+from tidemill.processors.frames import fits_models
 from tidemill.processors.online_inference.artefact import Artefact, load_model
 from tidemill.processors.online_inference.scorer import Scorer
 from tidemill.processors.online_inference.stage import OnlineInference, ServedModel
@@ -16,6 +17,7 @@ from tidemill.streams.plan import Plan
 from tidemill.streams.ports import LogReader, RecordStream, Sender
 
 CHUNK_BYTES = 512 * 1024
+_MOST_CHUNKS = 20_000
 log = logging.getLogger(__name__)
 _codec = Codec(MODEL_EVENT, KnownSchemas([MODEL_EVENT]))
 
@@ -29,7 +31,7 @@ def announce(plan: Plan, artefact: Artefact, event: Mapping[str, Any], now: date
     topic = plan.topic("model-artefacts")
     chunks = [artefact.data[i : i + CHUNK_BYTES] for i in range(0, len(artefact.data), CHUNK_BYTES)]
     for number, chunk in enumerate(chunks):
-        sender.send(topic, f"{artefact.sha256}/{number}".encode(), chunk, partition=0)
+        sender.send(topic, _chunk_key(artefact.sha256, number), chunk, partition=0)
     sender.flush()
     announcement = {
         **event,
@@ -57,7 +59,12 @@ def announcements(stream: RecordStream, *, wait: bool) -> list[dict[str, Any]]:
     for bad in decoded.bad:
         record = records[bad.row]
         log.error("models[%d]@%d is not an announcement: %s", record.partition, record.offset, bad.message)
-    found: list[dict[str, Any]] = decoded.table.to_pylist()
+    found: list[dict[str, Any]] = []
+    for place, row in enumerate(decoded.rows):
+        try:
+            found += decoded.table.slice(place, 1).to_pylist()
+        except (ValueError, OverflowError) as error:  # a time that no calendar holds
+            log.error("models[%d]@%d cannot be read: %s", records[row].partition, records[row].offset, error)
     return found
 
 
@@ -68,17 +75,20 @@ def fetch_artefact(plan: Plan, event: Mapping[str, Any], reader: LogReader) -> A
         ModelError: the log does not have all of them.
 
     """
-    prefix = f"{event['artefact_sha256']}/"
-    chunks: dict[int, bytes] = {}
+    count = event["artefact_chunks"]
+    wanted = {_chunk_key(event["artefact_sha256"], number) for number in range(min(count, _MOST_CHUNKS))}
+    chunks: dict[bytes | None, bytes] = {}
     for record in reader.read(plan.topic("model-artefacts"), 0, event["artefact_offset"]):
-        key = (record.key or b"").decode(errors="replace")
-        if key.startswith(prefix) and record.value is not None:
-            chunks[int(key.removeprefix(prefix))] = record.value
-        if len(chunks) == event["artefact_chunks"]:
-            return Artefact(b"".join(chunks[i] for i in sorted(chunks)), event["artefact_format"])
-    raise ModelError(
-        f"model {event['model_version']}: expected {event['artefact_chunks']} chunks on the log, found {len(chunks)}"
-    )
+        if record.key in wanted and record.value is not None:
+            chunks[record.key] = record.value
+        if len(chunks) == count:
+            parts = [chunks[_chunk_key(event["artefact_sha256"], number)] for number in range(count)]
+            return Artefact(b"".join(parts), event["artefact_format"])
+    raise ModelError(f"model {event['model_version']}: expected {count} chunks on the log, found {len(chunks)}")
+
+
+def _chunk_key(sha256: str, number: int) -> bytes:
+    return f"{sha256}/{number}".encode()
 
 
 class ModelFollower:
@@ -115,12 +125,9 @@ class ModelFollower:
     def _serve(self, event: Mapping[str, Any]) -> bool:
         version = event["model_version"]
         try:
-            known = self._plan.contracts["features"].arrow.names
-            missing = [name for name in event["features"] if name not in known]
-            if missing:
-                raise ModelError(f"it asks for features that the pipeline does not have: {', '.join(missing)}")
+            self._require_features(event["features"])
             model = load_model(fetch_artefact(self._plan, event, self._reader), event["artefact_sha256"], self._trusted)
-            self._stage.serve(ServedModel(version, tuple(event["features"]), Scorer(model, self._plan.target)))
+            self._stage.serve(ServedModel(version, tuple(event["features"]), self._scorer(model)))
         except ModelError as error:
             serving = self._stage.model.version if self._stage.model else None
             log.error("model %s is refused, %s stays in service: %s", version, serving or "the prior", error)
@@ -129,3 +136,22 @@ class ModelFollower:
         log.info("model %s is in service", version)
         self._on_change(version, True)
         return True
+
+    def _require_features(self, names: Sequence[str]) -> None:
+        known = self._plan.contracts["features"].arrow
+        missing = [name for name in names if name not in known.names]
+        if missing or not names:
+            raise ModelError(
+                f"it asks for features that the pipeline does not have: {', '.join(missing) or 'none at all'}"
+            )
+        unfit = [f"{name} ({known.field(name).type})" for name in names if not fits_models(known.field(name).type)]
+        if unfit:
+            raise ModelError(f"it asks for what is neither a number, a boolean nor text: {', '.join(unfit)}")
+
+    def _scorer(self, model: Any) -> Scorer:
+        try:
+            return Scorer(model, self._plan.target)
+        except ModelError:
+            raise
+        except Exception as error:
+            raise ModelError(f"it cannot be asked for predictions ({type(error).__name__}: {error})") from error

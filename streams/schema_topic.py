@@ -4,15 +4,18 @@ Two kinds of records: a schema's text under its fingerprint (in hex), and a fing
 whose contract it now is.
 """
 
+import logging
 import time
 from collections.abc import Callable, Mapping
 
 from tidemill.schemas.compatibility import require
 from tidemill.schemas.contract import Contract
+from tidemill.schemas.errors import SchemaError
 from tidemill.schemas.resolver import KnownSchemas, SchemaSource
 from tidemill.streams.ports import RecordStream, Sender
 
 _ASK_AGAIN_SECONDS = 1.0
+log = logging.getLogger(__name__)
 
 
 class SchemaTopic:
@@ -32,12 +35,19 @@ class SchemaTopic:
         for record in self._stream.catch_up():
             if record.value is None or record.key is None:
                 continue
-            if record.value.startswith(b"{"):
-                self._known.add(Contract.parse(record.value.decode()))
-            else:
-                contract = self._known.by_fingerprint(bytes.fromhex(record.value.decode()))
-                if contract is not None:
-                    self._by_topic[record.key.decode()] = contract
+            try:
+                self._take(record.key.decode(), record.value.decode())
+            except (SchemaError, ValueError) as error:
+                log.error("schemas[%d]@%d is not a contract: %s", record.partition, record.offset, error)
+
+    def _take(self, key: str, value: str) -> None:
+        if value.startswith("{"):
+            # Others may have published it: to read what they write, it need not fit into columns.
+            self._known.add(Contract.writer(value))
+            return
+        contract = self._known.by_fingerprint(bytes.fromhex(value))
+        if contract is not None:
+            self._by_topic[key] = contract
 
     def latest(self, topic: str) -> Contract | None:
         """The contract that was last published for a topic."""

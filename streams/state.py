@@ -44,14 +44,11 @@ class PartitionState:
         for record in reader.read(self._topic, self._partition):
             self._take(record, positions, stale)
         self._stale = list(stale)
-        found = {name: p["source_offset"] for name, p in positions.items()}
-        if len(set(found.values())) > 1 or (found and len(found) < len(self._stages)):
-            raise StreamError(
-                f"partition {self._partition}: the stages stand at different events ({found}); run each stage in its"
-                " own worker (--stages each) until they have caught up, then fuse them"
-            )
         if not positions:
+            if committed:
+                raise StreamError(self._lost(committed, "has no position"))
             return committed
+        self._require_together(positions, reader)
         for stage in self._stages:
             stage.restore_clock(self._partition, positions[stage.name]["clock"])
         first = positions[self._stages[0].name]
@@ -59,12 +56,34 @@ class PartitionState:
         if first["input"] != self._input:
             return committed
         if committed is not None and committed > first["input_offset"]:
-            raise StreamError(
-                f"{self._input}[{self._partition}]: the group's committed offset is {committed}, but the state on"
-                f" {self._topic} stands at {first['input_offset']}; going on would lose what lies between:"
-                " was the changelog topic deleted, or the group's offset moved by hand?"
-            )
+            raise StreamError(self._lost(committed, f"stands at {first['input_offset']}"))
         return int(first["input_offset"])
+
+    def _require_together(self, positions: dict[str, Any], reader: LogReader) -> None:
+        """Raise unless the stages have all decided about the same events.
+
+        Where they ran apart, a later one has not met what those before it rejected: it stands behind, but has read its
+        input to the end.
+        """
+        found = {name: p["source_offset"] for name, p in positions.items()}
+        ahead = found.get(self._stages[0].name, -1)
+        together = len(found) == len(self._stages) and all(
+            found[name] == ahead
+            or (found[name] < ahead and not any(reader.read(p["input"], self._partition, p["input_offset"])))
+            for name, p in positions.items()
+        )
+        if not together:
+            raise StreamError(
+                f"partition {self._partition}: the stages stand at different events ({found}); run each stage in its"
+                " own worker (--stages each) until they have caught up, then fuse them"
+            )
+
+    def _lost(self, committed: int, but: str) -> str:
+        return (
+            f"{self._input}[{self._partition}]: the group's committed offset is {committed}, but the state on"
+            f" {self._topic} {but}; going on would lose what lies between: was the changelog topic deleted, or the"
+            " group's offset moved by hand?"
+        )
 
     def _take(self, record: LogRecord, positions: dict[str, Any], stale: dict[bytes, None]) -> None:
         assert record.key is not None

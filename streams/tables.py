@@ -2,6 +2,8 @@
 
 import logging
 
+import numpy as np
+
 from tidemill.schemas.codec import Codec
 from tidemill.schemas.resolver import SchemaSource
 from tidemill.streams.plan import TopicTable
@@ -29,14 +31,18 @@ class TableFollower:
         if not records:
             return
         decoded = self._codec.decode([r.value for r in records], [r.headers for r in records])
-        places = {int(row): place for place, row in enumerate(decoded.rows)}
         table = self._declared.table
-        for number, record in enumerate(records):
-            # One at a time: a row, its deletion and the row again must not change their order.
-            if record.value is None:
-                table.delete([record.key])
-            elif number in places:
-                table.upsert([record.key], decoded.table.slice(places[number], 1))
+        # A row, its deletion and the row again must not change their order: rows go in together, up to a deletion.
+        start = 0
+        for number, record in enumerate([*records, None]):
+            if record is None or record.value is None:
+                first, last = np.searchsorted(decoded.rows, [start, number])
+                keys = [records[row].key for row in decoded.rows[first:last]]
+                if keys:
+                    table.upsert(keys, decoded.table.slice(first, last - first))
+                if record is not None:
+                    table.delete([record.key])
+                start = number + 1
         for bad in decoded.bad:
             record = records[bad.row]
             if record.value is not None:

@@ -21,7 +21,7 @@ from tidemill.streams.ports import ChangelogEntry, LogReader, Output, Prepared, 
 from tidemill.streams.rejections import RejectedRow, rejected_output
 from tidemill.streams.state import PartitionState
 
-Observer = Callable[[Prepared], None]
+MISPLACED = "misplaced"
 
 
 class Task:
@@ -77,20 +77,15 @@ class Task:
 
         Every record becomes one output of the last stage or one rejection, unless it was processed before.
         """
-        decoded = self._decoder.decode(records.values, records.headers)
-        batch = Batch(decoded.table, self._origin(records, decoded.table, decoded.rows))
-        batch = batch.take(np.flatnonzero(self._is_new(batch.origin.partition, batch.origin.offset)))
-        rejected = [
-            RejectedRow.undecodable(self.stage_names[0], self.input_topic, records, bad.row, bad.reason, bad.message)
-            for bad in decoded.bad
-            if not self._from_events or self._is_new(records.partition[[bad.row]], records.offset[[bad.row]])[0]
-        ]
+        batch, rejected = self._read(records)
         counts = {name: StageCounts() for name in self.stage_names}
         for row in rejected:
             _count(counts[self.stage_names[0]].rejected, row.reason, 1)
         outputs = []
         positions = self._positions(records, batch.origin)
         for stage in self._stages:
+            if not len(batch):
+                break
             processed = stage.process(batch)
             rejected += self._rejected_rows(stage.name, batch, processed, records)
             self._tally(counts[stage.name], processed)
@@ -107,6 +102,25 @@ class Task:
         for partition, offset in prepared.offsets.items():
             self._state[partition].committed = offset
 
+    def _read(self, records: Records) -> tuple[Batch, list[RejectedRow]]:
+        """The records as a batch of what was not processed before, and those that are not events of this topic."""
+        decoded = self._decoder.decode(records.values, records.headers)
+        batch = Batch(decoded.table, self._origin(records, decoded.table, decoded.rows))
+        bad = [(fault.row, str(fault.reason), fault.message) for fault in decoded.bad]
+        if self._from_events:
+            bad = [fault for fault in bad if self._is_new(records.partition[[fault[0]]], records.offset[[fault[0]]])[0]]
+        else:
+            here = records.partition[decoded.rows]
+            misplaced = batch.origin.partition != here
+            bad += [
+                (int(decoded.rows[i]), MISPLACED, _misplaced(batch, i, here))
+                for i in np.flatnonzero(misplaced).tolist()
+            ]
+            batch = batch.take(np.flatnonzero(~misplaced))
+        batch = batch.take(np.flatnonzero(self._is_new(batch.origin.partition, batch.origin.offset)))
+        first = self.stage_names[0]
+        return batch, [RejectedRow.undecodable(first, self.input_topic, records, *fault) for fault in sorted(bad)]
+
     def _origin(self, records: Records, table: pa.Table, rows: NDArray[np.int64]) -> Origin:
         if self._from_events:
             return Origin(records.partition[rows], records.offset[rows], records.timestamp[rows], rows)
@@ -118,12 +132,16 @@ class Task:
         )
 
     def _is_new(self, partition: NDArray[np.int32], offset: NDArray[np.int64]) -> NDArray[np.bool_]:
-        """Which source offsets the state does not hold yet: after a change of layout, input may be read again."""
+        """Which source offsets lie past what the state holds, and past those before them in the batch.
+
+        After a change of layout, and after a worker that wrote at least once, input may come again.
+        """
         new = np.ones(len(partition), dtype=bool)
-        for p in np.unique(partition):
-            state = self._state.get(int(p))
-            if state is not None:
-                new &= (partition != p) | (offset >= state.source_offset)
+        for p, rows in _by_partition(partition):
+            state = self._state.get(p)
+            reached = -1 if state is None else state.source_offset - 1
+            before = np.maximum.accumulate(np.concatenate([[reached], offset[rows]]))[:-1]
+            new[rows] = offset[rows] > before
         return new
 
     def _positions(self, records: Records, origin: Origin) -> dict[int, int]:
@@ -174,7 +192,16 @@ class Task:
         return entries
 
 
+def _misplaced(batch: Batch, row: int, here: NDArray[np.int32]) -> str:
+    return (
+        f"expected an event of partition {here[row]}, where the record stands, got one of partition"
+        f" {batch.origin.partition[row]}; nobody but the pipeline's own workers should write to this topic"
+    )
+
+
 def _by_partition(partition: NDArray[np.int32]) -> list[tuple[int, slice]]:
+    if not len(partition):
+        return []
     ids, starts = np.unique(partition, return_index=True)
     stops = [*starts[1:].tolist(), len(partition)]
     return [(int(p), slice(int(a), int(b))) for p, a, b in zip(ids, starts, stops, strict=True)]

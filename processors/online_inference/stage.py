@@ -69,7 +69,10 @@ class OnlineInference:
             )
             rejected = tuple(Rejection(row, "no_model", message) for row in range(len(batch)))
             empty = batch.take(np.empty(0, dtype=np.int64))
-            return Processed(empty.with_table(self._predictions(empty, PRIOR, np.empty((0, 1)))), rejected)
+            return Processed(
+                empty.with_table(self._predictions(empty, PRIOR, np.empty((0, len(self._target.classes) or 1)))),
+                rejected,
+            )
         value, shares = self._prior
         scores = np.tile(np.array(shares or [value], dtype=np.float64), (len(batch), 1))
         return Processed(batch.with_table(self._predictions(batch, PRIOR, scores)))

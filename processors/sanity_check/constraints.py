@@ -13,7 +13,6 @@ from tidemill.schemas.batch import Rejection
 from tidemill.schemas.constraints import Constraints
 from tidemill.schemas.contract import Contract
 
-
 NanPolicy = Literal["reject", "null", "allow"]
 
 

@@ -101,7 +101,9 @@ class SanityCheck:
             verdict.judge(given, outcome)
         if self._unique is not None:
             verdict.judge(self._unique, Outcome(~self._duplicates(batch, verdict.good), {}))
-        rejections = tuple(self._reject(batch, row, *verdict.failed(row)) for row in np.flatnonzero(~verdict.good))
+        rejections = tuple(
+            self._reject(batch, row, *verdict.failed(row)) for row in np.flatnonzero(~verdict.good).tolist()
+        )
         return Processed(batch.take(np.flatnonzero(verdict.good)), rejections, verdict.warnings)
 
     def _frame(self, batch: Batch) -> pl.DataFrame:
@@ -145,7 +147,7 @@ class SanityCheck:
         message = describe_failure(batch.table, row, given, fields, raised)
         if not given.fields:
             message += f" in a record sent at {np.datetime64(int(batch.origin.timestamp[row]), 'ms')}Z"
-        return Rejection(int(row), given.reason, message)
+        return Rejection(row, given.reason, message)
 
     def _ids(self, partition: int) -> SeenIds:
         assert self._unique is not None
@@ -198,7 +200,7 @@ class _Verdict:
 
     def failed(self, row: int) -> tuple[Check, str | None]:
         """The check that rejected the row, and why it could not be computed, if it could not."""
-        return self._failed[int(row)]
+        return self._failed[row]
 
 
 def _record_times(origin: Origin) -> NDArray[np.int64]:

@@ -31,7 +31,8 @@ def fit(estimator: Any, features: list[str], target: Target, train: pa.Table, te
     """Fit a fresh copy of `estimator` on `train`, which has a column `label`, and evaluate it on `test`.
 
     Raises:
-        ModelError: there is too little to learn from.
+        ModelError: there is too little to learn from, labels are not of the declared classes, or the model fails on
+            events to evaluate on.
 
     """
     if train.num_rows < _LEAST_ROWS:
@@ -77,6 +78,11 @@ def class_metrics(
     target: Target, actual: NDArray[Any], scores: NDArray[np.float64], rates: NDArray[np.float64]
 ) -> dict[str, float]:
     """Figures of probabilities against what happened, and of a guess that always answers `rates`."""
+    unknown = set(actual.tolist()) - set(target.classes)
+    if unknown:
+        raise ModelError(
+            f"there are labels that the pipeline does not declare: {sorted(unknown)}; declare their classes"
+        )
     codes = np.array([target.classes.index(label) for label in actual.tolist()])
     every = list(range(len(target.classes)))
     guess = np.tile(rates, (len(codes), 1))

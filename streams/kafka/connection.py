@@ -15,6 +15,10 @@ BOOTSTRAP_ENV = "TIDEMILL_BOOTSTRAP_SERVERS"
 CONFIG_ENV = "TIDEMILL_KAFKA_CONFIG"
 _SECRET = ("password", "secret", "token", "oauthbearer.config", "key.pem", "sasl.jaas")
 
+# When all brokers are away for a moment, librdkafka (2.16) forgets them and starts anew from the bootstrap servers. A
+# transaction that was open then waits for its forgotten coordinator for ever. Without this it waits for the same one.
+_RECOVERY = {"metadata.recovery.strategy": "none"}
+
 client_log = logging.getLogger("tidemill.librdkafka")
 """librdkafka logs through Python's logging."""
 
@@ -44,7 +48,8 @@ class Connection:
     def client(self, **settings: Any) -> dict[str, Any]:
         """Settings for one client; keyword names have underscores for dots."""
         own = {name.replace("_", "."): value for name, value in settings.items()}
-        return {"bootstrap.servers": self.bootstrap_servers, "logger": client_log, **self.settings, **own}
+        defaults = {"bootstrap.servers": self.bootstrap_servers, "logger": client_log, **_RECOVERY}
+        return defaults | self.settings | own
 
     def __repr__(self) -> str:
         shown = {k: "***" if any(word in k for word in _SECRET) else v for k, v in self.settings.items()}

@@ -1,7 +1,8 @@
 """Reading partitions outside a group: for state, for reference topics, for audits."""
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from typing import TypeVar
 
 from confluent_kafka import (
     Consumer,
@@ -19,6 +20,7 @@ from tidemill.streams.kafka.connection import Connection, translate
 from tidemill.streams.kafka.retry import retry
 from tidemill.streams.ports import LogRecord
 
+T = TypeVar("T")
 TIMEOUT = 60.0
 """Seconds without any progress after which reading gives up."""
 
@@ -80,10 +82,8 @@ class KafkaReader:
         """The group's committed offset, after every open transaction on it is decided."""
         request = ConsumerGroupTopicPartitions(self._group, [TopicPartition(topic, partition)])
 
-        def ask() -> int | None:
-            futures = self._admin_client().list_consumer_group_offsets(
-                [request], require_stable=True, request_timeout=10
-            )
+        def ask(admin: AdminClient) -> int | None:
+            futures = admin.list_consumer_group_offsets([request], require_stable=True, request_timeout=10)
             try:
                 offset = int(futures[self._group].result().topic_partitions[0].offset)
             except KafkaException as error:
@@ -92,7 +92,7 @@ class KafkaReader:
                 raise
             return None if offset < 0 else offset
 
-        return retry(ask, f"asking for the offsets of group {self._group}", self._connection, self._timeout)
+        return self._ask(ask, f"asking for the offsets of group {self._group}")
 
     def beginning(self, topic: str, partition: int) -> int:
         """The first offset that the partition still has."""
@@ -134,13 +134,24 @@ class KafkaReader:
     def _offset(self, topic: str, partition: int, spec: OffsetSpec) -> int:
         where = TopicPartition(topic, partition)
 
-        def ask() -> int:
-            futures = self._admin_client().list_offsets(
+        def ask(admin: AdminClient) -> int:
+            futures = admin.list_offsets(
                 {where: spec}, isolation_level=IsolationLevel.READ_UNCOMMITTED, request_timeout=10
             )
             return int(futures[where].result().offset)
 
-        return retry(ask, f"asking for offsets of {topic}[{partition}]", self._connection, self._timeout)
+        return self._ask(ask, f"asking for offsets of {topic}[{partition}]")
+
+    def _ask(self, ask: Callable[[AdminClient], T], doing: str) -> T:
+        def attempt() -> T:
+            try:
+                return ask(self._admin_client())
+            except KafkaException:
+                # A client that knows a leader's epoch from before a broker's restart never learns the new one.
+                self._admin = None
+                raise
+
+        return retry(attempt, doing, self._connection, self._timeout)
 
     def _assign(self, topic: str, partition: int, start: int) -> Consumer:
         if self._consumer is None:

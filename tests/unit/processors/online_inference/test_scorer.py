@@ -101,7 +101,7 @@ def test_a_rows_place_in_the_block_and_the_number_of_cores_change_nothing():
     random = np.random.default_rng(0)
     weights = random.normal(size=(100, 8))
     row = random.normal(size=(1, 100))
-    model = Model(lambda rows: np.exp(-(np.ascontiguousarray(rows.to_numpy()) @ weights) ** 2))
+    model = Model(lambda rows: np.exp(-((np.ascontiguousarray(rows.to_numpy()) @ weights) ** 2)))
     with threadpool_limits(3, user_api="blas"):
         scores, _ = Scorer(model, Target(tuple(range(8)))).score(pd.DataFrame(np.tile(row, (BLOCK, 1))))
     assert len({score.tobytes() for score in scores}) == 1

@@ -126,9 +126,7 @@ def test_the_events_time_may_have_any_unit(contract_with, batch, unit):
         (2, "in_future"),
         (3, "in_future"),
     ]
-    done = stage.process(
-        batch(*({"x": x, "sent": 200} for x in (100, 90, 89)), contract=contract)
-    )
+    done = stage.process(batch(*({"x": x, "sent": 200} for x in (100, 90, 89)), contract=contract))
     assert [(r.row, r.reason) for r in done.rejected] == [(2, "too_late")]
 
 

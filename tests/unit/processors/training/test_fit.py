@@ -42,7 +42,9 @@ def test_a_regression():
 
 def test_text_and_nulls_as_in_serving():
     train = pa.table({"carrier": ["AA", "UA", None, "AA"], "label": ["low", "high", "high", "low"]})
-    model = make_pipeline(make_column_transformer((OneHotEncoder(handle_unknown="ignore"), ["carrier"])), LogisticRegression())
+    model = make_pipeline(
+        make_column_transformer((OneHotEncoder(handle_unknown="ignore"), ["carrier"])), LogisticRegression()
+    )
     made = fit(model, ["carrier"], Target(("low", "high")), train, train)
     assert made.metrics["accuracy"] == 1.0
 
