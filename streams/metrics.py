@@ -19,7 +19,7 @@ class ArrayHistogram(Collector):
 
     def __init__(self, name: str, documentation: str, bounds: Sequence[float], registry: CollectorRegistry) -> None:
         self._name, self._documentation = name, documentation
-        self._bounds = np.array(bounds)
+        self._bounds = np.array(bounds, dtype=np.float64)
         self._counts = np.zeros(len(bounds) + 1, dtype=np.int64)
         self._sum = 0.0
         registry.register(self)
@@ -31,7 +31,7 @@ class ArrayHistogram(Collector):
         self._sum += float(values.sum())
 
     def quantile(self, q: float) -> float:
-        """The upper bound of the bucket in which the quantile lies; NaN before the first value."""
+        """The upper bound of the bucket in which the quantile lies, of the last one its lower; NaN without values."""
         total = self._counts.sum()
         if not total:
             return float("nan")
@@ -40,7 +40,7 @@ class ArrayHistogram(Collector):
 
     def collect(self) -> Iterator[HistogramMetricFamily]:
         """The state in Prometheus's form: cumulative counts."""
-        labels = [f"{bound:g}" for bound in self._bounds] + ["+Inf"]
+        labels = [*map(str, self._bounds.tolist()), "+Inf"]
         buckets = list(zip(labels, self._counts.cumsum().tolist(), strict=True))
         yield HistogramMetricFamily(self._name, self._documentation, buckets=buckets, sum_value=self._sum)
 

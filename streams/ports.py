@@ -150,6 +150,26 @@ class LogReader(Protocol):
         ...
 
 
+class History(LogReader, Protocol):
+    """A log reader that knows where partitions begin and end."""
+
+    def read(self, topic: str, partition: int, start: int = 0, end: int | None = None) -> Iterator[LogRecord]:
+        """The committed messages from offset `start` to `end`, by default to the end that the log has now."""
+        ...
+
+    def beginning(self, topic: str, partition: int) -> int:
+        """The first offset that the partition still has."""
+        ...
+
+    def end(self, topic: str, partition: int) -> int:
+        """The offset after the last message."""
+        ...
+
+    def partitions(self, topic: str) -> list[int]:
+        """The topic's partitions."""
+        ...
+
+
 class RecordStream(Protocol):
     """A topic of one partition that is followed from its beginning; each record is handed out once."""
 

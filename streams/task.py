@@ -5,7 +5,8 @@ committer.commit(prepared)             # the only broker I/O: one transaction
 task.committed(prepared)               # bookkeeping
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 
 import numpy as np
 import pyarrow as pa
@@ -22,6 +23,9 @@ from tidemill.streams.rejections import RejectedRow, rejected_output
 from tidemill.streams.state import PartitionState
 
 MISPLACED = "misplaced"
+TOO_LARGE = "too_large"
+MAX_EVENT_BYTES = 1 << 20
+"""Key and value, unpacked. A broker's limit is for compressed batches; what a larger event leads to may not fit it."""
 
 
 class Task:
@@ -77,7 +81,8 @@ class Task:
 
         Every record becomes one output of the last stage or one rejection, unless it was processed before.
         """
-        batch, rejected = self._read(records)
+        records, large = _within_limit(records)
+        batch, rejected = self._read(records, large)
         counts = {name: StageCounts() for name in self.stage_names}
         for row in rejected:
             _count(counts[self.stage_names[0]].rejected, row.reason, 1)
@@ -102,11 +107,16 @@ class Task:
         for partition, offset in prepared.offsets.items():
             self._state[partition].committed = offset
 
-    def _read(self, records: Records) -> tuple[Batch, list[RejectedRow]]:
+    def _read(self, records: Records, large: Mapping[int, int]) -> tuple[Batch, list[RejectedRow]]:
         """The records as a batch of what was not processed before, and those that are not events of this topic."""
         decoded = self._decoder.decode(records.values, records.headers)
         batch = Batch(decoded.table, self._origin(records, decoded.table, decoded.rows))
-        bad = [(fault.row, str(fault.reason), fault.message) for fault in decoded.bad]
+        bad = [
+            (fault.row, TOO_LARGE, _too_large(large[fault.row]))
+            if fault.row in large
+            else (fault.row, str(fault.reason), fault.message)
+            for fault in decoded.bad
+        ]
         if self._from_events:
             bad = [fault for fault in bad if self._is_new(records.partition[[fault[0]]], records.offset[[fault[0]]])[0]]
         else:
@@ -197,6 +207,21 @@ def _misplaced(batch: Batch, row: int, here: NDArray[np.int32]) -> str:
         f"expected an event of partition {here[row]}, where the record stands, got one of partition"
         f" {batch.origin.partition[row]}; nobody but the pipeline's own workers should write to this topic"
     )
+
+
+def _within_limit(records: Records) -> tuple[Records, dict[int, int]]:
+    """The records without the contents of those that are too large, and how many bytes each of these had."""
+    sizes = ((len(value or b"") + len(key or b"")) for value, key in zip(records.values, records.keys, strict=True))
+    large = {row: size for row, size in enumerate(sizes) if size > MAX_EVENT_BYTES}
+    if not large:
+        return records, large
+    keys = [None if row in large else key for row, key in enumerate(records.keys)]
+    values = [None if row in large else value for row, value in enumerate(records.values)]
+    return replace(records, keys=keys, values=values), large
+
+
+def _too_large(size: int) -> str:
+    return f"expected at most {MAX_EVENT_BYTES:,} bytes, got {size:,}; they are not repeated here, only on the event's topic"
 
 
 def _by_partition(partition: NDArray[np.int32]) -> list[tuple[int, slice]]:

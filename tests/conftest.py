@@ -10,6 +10,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator
@@ -25,11 +26,17 @@ from hypothesis import settings
 
 import tidemill as tm
 from tidemill.cli import main
+from tidemill.cli.processes import prepare_cluster
+from tidemill.loading import load_pipeline
 from tidemill.schemas.codec import Codec
+from tidemill.schemas.resolver import KnownSchemas
 from tidemill.streams.broker import EmbeddedBroker
 from tidemill.streams.kafka.admin import describe_group
 from tidemill.streams.kafka.connection import Connection
+from tidemill.streams.metrics import Metrics
+from tidemill.streams.plan import STAGES
 from tidemill.streams.rejections import HEADERS
+from tidemill.streams.worker import WorkerOptions, run_worker
 
 CHECKOUT = Path(__file__).parents[1]
 
@@ -130,6 +137,7 @@ class Mill:
         self.home = folder / "home"
         self.processes: list[subprocess.Popen[bytes]] = []
         self.answers: dict[tuple[int, int], list[Answer]] = defaultdict(list)
+        self._failed: Callable[[], BaseException | None] = lambda: None
         self._consumer: Consumer | None = None
         self._codec: Codec | None = None
 
@@ -146,13 +154,16 @@ class Mill:
         command = [sys.executable, "-m", "tidemill", "run", str(self.file), "--metrics-port", "0", *options]
         environment = os.environ | self.environment | {"TIDEMILL_HOME": str(self.folder / home)}
         with (self.folder / "log").open("ab") as log:
-            process = subprocess.Popen(command, stdout=log, stderr=log, env=environment, start_new_session=True)
+            process = subprocess.Popen(
+                command, cwd=self.folder, stdout=log, stderr=log, env=environment, start_new_session=True
+            )
         self.processes.append(process)
         return process
 
     def log(self) -> str:
         """Everything that the processes have said."""
-        return (self.folder / "log").read_text()
+        log = self.folder / "log"
+        return log.read_text() if log.exists() else ""
 
     def workers(self, supervisor: subprocess.Popen[bytes]) -> list[psutil.Process]:
         """The supervisor's worker processes that live now."""
@@ -190,6 +201,31 @@ class Mill:
         if self._consumer is not None:
             self._consumer.close()
 
+    @contextlib.contextmanager
+    def worker(self, stages: tuple[str, ...] = STAGES, **options: Any) -> Iterator[None]:
+        """A worker on a thread of this process, for tests that are not about processes: it starts in no time."""
+        plan, connection = load_pipeline(str(self.file)).plan(), Connection(self.bootstrap_servers)
+        prepare_cluster(plan, connection)
+        stop, failure = threading.Event(), []
+
+        def run() -> None:
+            try:
+                run_worker(plan, connection, WorkerOptions(stages, **options), Metrics(), stop.is_set)
+            except BaseException as error:
+                failure.append(error)
+
+        thread = threading.Thread(target=run)
+        thread.start()
+        self._failed = lambda: failure[0] if failure else None
+        try:
+            yield
+        finally:
+            stop.set()
+            thread.join(30)
+            self._failed = lambda: None
+        if failure:
+            raise failure[0]
+
     def cli(self, *arguments: str, code: int = 0, stdin: str | None = None) -> str:
         """Run a command in this process; returns what it printed, standard error after standard output."""
         out, err = io.StringIO(), io.StringIO()
@@ -200,10 +236,12 @@ class Mill:
             patch.setattr(sys, "path", [*sys.path])
             if stdin is not None:
                 patch.setattr(sys, "stdin", io.StringIO(stdin))
-            with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err), pytest.raises(SystemExit) as ended:
-                main()
-                raise SystemExit(0)
-        assert (ended.value.code or 0) == code, out.getvalue() + err.getvalue()
+            with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+                try:
+                    ended = main()
+                except SystemExit as error:
+                    ended = error.code
+        assert (ended or 0) == code, out.getvalue() + err.getvalue()
         return out.getvalue() + err.getvalue()
 
     def audit(self, code: int = 0) -> dict[str, Any]:
@@ -250,6 +288,11 @@ class Mill:
         client = self.client()
         return Codec(client.contract(suffix), client.schemas)
 
+    def codec_of_events(self) -> Codec:
+        """Writes events as declared, whatever the pipeline would say of them."""
+        contract = load_pipeline(str(self.file)).contract
+        return Codec(contract, KnownSchemas([contract]))
+
     def _settings(self) -> dict[str, Any]:
         return {
             "bootstrap.servers": self.bootstrap_servers,
@@ -261,7 +304,7 @@ class Mill:
             "log_level": 0,
         }
 
-    def wait(self, count: int, seconds: float = 60) -> dict[tuple[int, int], list[Answer]]:
+    def wait(self, count: int, seconds: float = 90) -> dict[tuple[int, int], list[Answer]]:
         """Until so many events are answered: `answers` by source partition and offset."""
         deadline = time.monotonic() + seconds
         while True:
@@ -274,6 +317,8 @@ class Mill:
 
     def _alive(self) -> None:
         """Fail at once if what was last started has ended by itself."""
+        if failure := self._failed():
+            raise failure
         if self.processes and self.processes[-1].poll() not in (None, 0, -signal.SIGKILL):
             raise AssertionError(f"`tidemill run` has ended:\n{self.log()[-5000:]}")
 
@@ -343,7 +388,7 @@ def make_orders(count: int, seed: int = 1, start: int = 0) -> list[dict[str, Any
 
 
 def expected_answers(orders: list[dict[str, Any]]) -> list[tuple[str, Any]]:
-    """What ORDERS says of one partition's orders, in the order of the log: ("rejected", reason) or ("features", row)."""
+    """What ORDERS says of one partition's orders, in the order of the log: "rejected" and why, or "features"."""
     seen: set[str] = set()
     history: dict[str, list[tuple[int, float]]] = defaultdict(list)
     shops = {"A": ("Aachen", 1), "B": ("Bonn", 2), "C": (None, 3)}

@@ -72,10 +72,7 @@ class Driver:
         stages: str = "all",
         now: datetime = START,
     ) -> None:
-        if stages not in _LAYOUTS:
-            raise DeclarationError(f"stages: expected 'all' or 'each', got {stages!r}{nearest(stages, _LAYOUTS)}")
         self.pipeline = pipeline if isinstance(pipeline, Pipeline) else load_pipeline(str(pipeline))
-        self._groups = _LAYOUTS[stages]
         self._clock = _milliseconds(now)
         self._trusted: set[str] = set()
         plan = replace(self.pipeline.plan(), partitions=partitions or self.pipeline.partitions)
@@ -85,14 +82,25 @@ class Driver:
         self._schemas = SchemaTopic(MemoryStream(self.log, plan.topic("schemas")))
         publish_contracts(plan.name, plan.contracts, self._schemas, MemorySender(self.log))
         self._outgoing: dict[str, Outgoing] = {}
+        self._stages = stages
         self.restart()
 
-    def restart(self) -> None:
-        """Stop the workers and start new ones: what they knew is read back from the log, as after a crash."""
+    def restart(self, stages: str | None = None) -> None:
+        """Stop the workers and start new ones: what they knew is read back from the log, as after a crash.
+
+        `stages` has them share the stages in another way from now on.
+
+        Raises:
+            StreamError: "all" stages were asked for while they stand at different events; `run` first.
+
+        """
+        self._stages = stages or self._stages
+        if self._stages not in _LAYOUTS:
+            raise DeclarationError(f"expected stages='all' or 'each', got {self._stages!r}")
         self.plan: Plan = self.pipeline.make_plan()
         self.workers = tuple(
             MemoryWorker(self.plan, group, self.log, lambda: self._clock / 1000, self._trusted)
-            for group in self._groups
+            for group in _LAYOUTS[self._stages]
         )
         """The workers, one for each group of stages; `step` on one of them processes a single batch."""
 

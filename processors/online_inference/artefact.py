@@ -50,9 +50,6 @@ def dump_model(model: Any) -> Artefact:
         ModelError: neither can store it.
 
     """
-    import skops.io
-    from skops.io.exceptions import UnsupportedTypeException
-
     skops = importlib.import_module("skops.io")
     unsupported = importlib.import_module("skops.io.exceptions").UnsupportedTypeException
     try:

@@ -5,7 +5,7 @@ asked by `present` (or `"required": true` in the schema). A check rejects the ev
 only counts it.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Set
 from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any, Literal
@@ -85,7 +85,9 @@ def one_of(field: str, values: Iterable[Any], *, on_failure: OnFailure = "reject
     >>> one_of("origin", ["EWR", "JFK"]).expected
     "origin one of 'EWR', 'JFK'"
     """
-    allowed = [] if isinstance(values, str) else list(values)
+    # A set's order changes from process to process, and would change the pipeline's version with it.
+    listed = sorted(values, key=repr) if isinstance(values, Set) else values
+    allowed = [] if isinstance(listed, str) else list(listed)
     if not allowed:
         raise DeclarationError(f"one_of({field!r}): expected a list of values, such as ['EWR', 'JFK']; got {values!r}")
     try:

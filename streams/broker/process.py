@@ -9,6 +9,7 @@ from pathlib import Path
 
 _POLL_SECONDS = 0.02
 _KILL_SECONDS = 10
+_EXEC_SECONDS = 1
 # Linux shows processes as files, and a slim image of it may lack `ps`; macOS has `ps` only.
 _PROC = Path("/proc")
 
@@ -34,7 +35,11 @@ def find(pid_file: Path, command_end: str) -> int | None:
         pid = int(pid_file.read_text())
     except (FileNotFoundError, ValueError):
         return None
-    return pid if _command_line(pid).endswith(command_end) else None
+    # While a process becomes another program (exec) it has no command line; the broker has just been started then.
+    deadline = time.monotonic() + _EXEC_SECONDS
+    while not (found := _command_line(pid)) and _alive(pid) and time.monotonic() < deadline:
+        time.sleep(_POLL_SECONDS / 10)
+    return pid if found.endswith(command_end) else None
 
 
 def end(pid_file: Path, command_end: str, grace_seconds: float) -> bool:

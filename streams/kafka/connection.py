@@ -49,7 +49,7 @@ class Connection:
         """Settings for one client; keyword names have underscores for dots."""
         own = {name.replace("_", "."): value for name, value in settings.items()}
         defaults = {"bootstrap.servers": self.bootstrap_servers, "logger": client_log, **_RECOVERY}
-        return defaults | self.settings | own
+        return {**defaults, **self.settings, **own}
 
     def __repr__(self) -> str:
         shown = {k: "***" if any(word in k for word in _SECRET) else v for k, v in self.settings.items()}

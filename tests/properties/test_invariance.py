@@ -4,15 +4,15 @@ from datetime import UTC, datetime, timedelta
 from unittest.mock import patch
 
 import numpy as np
+import pandas as pd
 import polars as pl
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from sklearn.compose import make_column_transformer
 from sklearn.impute import SimpleImputer
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import OneHotEncoder, StandardScaler
+from sklearn.preprocessing import StandardScaler
 
 import tidemill as tm
 from tidemill.schemas.codec import Codec
@@ -60,7 +60,6 @@ TIP = {
     "fields": [{"name": "id", "type": "string"}, {"name": "tipped", "type": "boolean"}],
 }
 NUMBERS = ["fare", "distance", "toll", "trips", "sum_distance", "ewma", "ratio"]
-WORDS = ["kind", "district"]
 
 
 @pytest.fixture(scope="module")
@@ -111,7 +110,7 @@ def pipeline(tmp_path_factory):
             tm.expression(ratio=pl.col("sum_distance") / (pl.col("trips") + 0.1)),
         ],
         labels=tm.Labels(TIP, id="id", label=pl.col("tipped")),
-        model=tm.Model(LogisticRegression(), features=[*NUMBERS, *WORDS], prior=0.3),
+        model=tm.Model(LogisticRegression(), features=NUMBERS, prior=0.3),
         partitions=PARTITIONS,
         base=folder,
     )
@@ -120,15 +119,9 @@ def pipeline(tmp_path_factory):
 @pytest.fixture(scope="module")
 def announcement(pipeline):
     """What announcing a fitted model leaves on the log, by topic."""
-    import pandas as pd
-
     chance = np.random.default_rng(1)
     rows = pd.DataFrame(chance.normal(size=(200, len(NUMBERS))), columns=NUMBERS)
-    rows["kind"] = chance.choice(["solo", "pool"], 200)
-    rows["district"] = chance.choice(["north", "south"], 200)
-    words = make_pipeline(SimpleImputer(strategy="most_frequent"), OneHotEncoder(handle_unknown="ignore"))
-    numbers = make_pipeline(SimpleImputer(), StandardScaler())
-    model = make_pipeline(make_column_transformer((numbers, NUMBERS), (words, WORDS)), LogisticRegression())
+    model = make_pipeline(SimpleImputer(), StandardScaler(), LogisticRegression())
     model.fit(rows, rows["fare"] + chance.normal(size=200) > 0)
     driver = tm.testing.Driver(pipeline)
     driver.serve(model)
@@ -166,6 +159,7 @@ step = st.one_of(
     st.tuples(st.just("step"), st.integers(0, 2), st.integers(1, 9), st.sets(st.integers(0, PARTITIONS - 1))),
     st.tuples(st.just("abort"), st.integers(0, 2), st.integers(1, 9), st.just({0, 1, 2})),
     st.tuples(st.just("restart"), st.booleans()),
+    st.tuples(st.just("regroup")),
 )
 
 CODEC = Codec(RIDE, KnownSchemas())
@@ -204,6 +198,9 @@ def act(driver, action):
             if compacted:
                 driver.log.compact("rides.changelog")
             driver.restart()
+        case ("regroup",):
+            driver.run()
+            driver.restart(stages="all" if len(driver.workers) > 1 else "each")
         case ("step", worker, size, partitions):
             driver.workers[worker % len(driver.workers)].step(size, partitions)
         case ("abort", worker, size, partitions):
@@ -235,11 +232,11 @@ def run(pipeline, announcement, phases, stages, actions):
         feed(driver, phase, announcement)
         for action in actions[number::len(phases)]:
             act(driver, action)
-        driver.run(max_batch=7 if actions else 10_000)
+        driver.run()
     return driver
 
 
-@settings(max_examples=60)
+@settings(max_examples=40)
 @given(
     phases=st.lists(phase, min_size=1, max_size=3),
     stages=st.sampled_from(["all", "each"]),
@@ -249,7 +246,7 @@ def test_the_same_bytes_however_the_log_is_cut(pipeline, announcement, phases, s
     whole = run(pipeline, announcement, phases, "all", [])
     cut = run(pipeline, announcement, phases, stages, actions)
     assert outputs(cut) == outputs(whole)
-    if stages == "all":
+    if stages == "all" and ("regroup",) not in actions:
         # Rejections of fused stages are in log order, however they are cut.
         assert cut.records("rejected") == whole.records("rejected")
     answers = len(whole.records("predictions")) + len(whole.records("rejected"))

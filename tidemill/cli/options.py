@@ -5,7 +5,7 @@ import os
 import sys
 from collections.abc import Mapping
 from dataclasses import asdict, is_dataclass
-from datetime import date, datetime
+from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -13,6 +13,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from tidemill.schemas.errors import DeclarationError
 from tidemill.streams.kafka.connection import BOOTSTRAP_ENV
 
 DEFAULT_BOOTSTRAP = "127.0.0.1:9092"
@@ -48,6 +49,17 @@ RegistryUrl = Annotated[
 def home() -> Path:
     """The folder for everything that Tidemill writes: TIDEMILL_HOME, else `.tidemill` below the current one."""
     return Path(os.environ.get("TIDEMILL_HOME", ".tidemill")).absolute()
+
+
+def moment(text: str | None) -> datetime | None:
+    """A time as people write it, in UTC if it names no zone; raises DeclarationError."""
+    if text is None:
+        return None
+    try:
+        made = datetime.fromisoformat(text)
+    except ValueError:
+        raise DeclarationError(f"expected a time such as 2013-02-01 or 2013-02-01T06:00:00Z, got {text!r}") from None
+    return made if made.tzinfo else made.replace(tzinfo=UTC)
 
 
 def plain(value: Any) -> Any:

@@ -1,6 +1,5 @@
 """`tidemill train` and `tidemill models`."""
 
-from datetime import UTC, datetime
 from typing import Annotated
 
 import typer
@@ -13,12 +12,12 @@ from tidemill.cli.options import (
     PipelineFile,
     PipelineName,
     err,
+    moment,
     out,
     plain,
     print_json,
     print_table,
 )
-from tidemill.schemas.errors import DeclarationError
 from tidemill.streams.kafka.connection import Connection
 
 
@@ -64,7 +63,7 @@ def train(
     from tidemill.training import Stretch
     from tidemill.training import train as run_training
 
-    stretch = Stretch(_time(since), _time(until), _time(evaluate_until))
+    stretch = Stretch(moment(since), moment(until), moment(evaluate_until))
     columns = (SpinnerColumn(), TextColumn("reading {task.completed:,} records"), TimeElapsedColumn())
     with Progress(*columns, console=err, transient=True) as bar:
         task = bar.add_task("", total=None)
@@ -111,13 +110,3 @@ def list_models(pipeline: PipelineName, bootstrap_servers: Bootstrap = None, as_
         for e in events
     ]
     print_table("Models", rows) if rows else out.print("no model is announced yet; run: tidemill train")
-
-
-def _time(text: str | None) -> datetime | None:
-    if text is None:
-        return None
-    try:
-        made = datetime.fromisoformat(text)
-    except ValueError:
-        raise DeclarationError(f"expected a time such as 2013-02-01 or 2013-02-01T06:00:00Z, got {text!r}") from None
-    return made if made.tzinfo else made.replace(tzinfo=UTC)

@@ -74,12 +74,12 @@ def test_every_record_becomes_one_prediction_or_one_rejection(task, log, event, 
     assert counts.rejected == {"unknown_framing": 1, "empty_value": 1, "out_of_range": 1, "duplicate_id": 1}
 
 
-def test_outputs_keep_the_events_key_time_and_partition(task, log, event, step):
+def test_outputs_keep_the_events_key_time_and_partition(task, log, event, records):
     for partition in (0, 1):
         log.append("tides.events", partition, f"k{partition}".encode(), event("a"), timestamp=5)
         log.append("tides.events", partition, None, b"garbage", timestamp=6)
     worker = task("sanity_check", partitions=(0, 1))
-    prepared = worker.prepare(all_records(log, (0, 1)))
+    prepared = worker.prepare(records(log, "tides.events", partitions=(0, 1)))
     by_topic = {output.topic: output for output in prepared.outputs}
     assert by_topic["tides.validated"].keys == [b"k0", b"k1"]
     assert by_topic["tides.validated"].partition.tolist() == [0, 1]
@@ -87,20 +87,6 @@ def test_outputs_keep_the_events_key_time_and_partition(task, log, event, step):
     assert by_topic["tides.rejected"].keys == [None, None]
     assert by_topic["tides.rejected"].values == [b"garbage", b"garbage"]
     assert by_topic["tides.rejected"].timestamp.tolist() == [6, 6]
-
-
-def all_records(log, partitions):
-    from tidemill.streams.ports import Records
-
-    found = [r for p in partitions for r in log.read("tides.events", p)]
-    return Records(
-        np.array([r.partition for r in found], np.int32),
-        np.array([r.offset for r in found], np.int64),
-        np.array([r.timestamp for r in found], np.int64),
-        [r.key for r in found],
-        [r.value for r in found],
-        [None for _ in found],
-    )
 
 
 def test_a_batch_of_nothing_but_garbage(task, log, step):

@@ -164,3 +164,6 @@ def test_a_description_changes_with_what_decides_and_only_with_it():
     assert described(tm.between("x", 1, 2)) != described(tm.between("x", 1, 2, on_failure="warn"))
     assert described(tm.unique("1d")) != described(tm.unique("2d"))
     assert described(tm.unique("1d")) == described(tm.unique("24h"))
+    # However a process orders its sets.
+    letters = "abcdefghijklmnopqrstuvwxyz"
+    assert described(tm.one_of("x", set(letters))) == described(tm.one_of("x", list(letters)))

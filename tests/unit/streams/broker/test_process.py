@@ -53,3 +53,11 @@ def test_a_pid_file_that_names_no_process_means_none_runs(pid_file, content):
 
 def test_no_pid_file_means_none_runs(pid_file):
     assert process.find(pid_file, "") is None
+
+
+def test_our_process_is_found_while_it_becomes_another_program(pid_file, sleeper, monkeypatch):
+    """In the middle of an exec, Linux shows no command line."""
+    real = process._command_line
+    lines = iter(["", ""])
+    monkeypatch.setattr(process, "_command_line", lambda pid: next(lines, real(pid)))
+    assert process.find(pid_file, sleeper) == int(pid_file.read_text())
