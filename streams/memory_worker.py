@@ -28,6 +28,7 @@ class MemoryWorker:
         now: Callable[[], float],
         trusted: Collection[str] = (),
     ) -> None:
+        plan.require_layout(stages)
         group = f"{plan.name}.{stages[0]}"
         self.stages, self._now, self._metrics = tuple(stages), now, Metrics()
         # A real clock would make what is found depend on how fast this machine is; this one is always a second later.

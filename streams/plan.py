@@ -11,7 +11,9 @@ from tidemill.schemas.errors import DeclarationError, nearest
 
 STAGES = ("sanity_check", "feature_enrichment", "online_inference")
 _INPUTS = dict(zip(STAGES, ("events", "validated", "features"), strict=True))
-_OUTPUTS = dict(zip(STAGES, ("validated", "features", "predictions"), strict=True))
+OUTPUTS = ("validated", "features", "predictions")
+"""The topics that the stages write, by suffix."""
+_OUTPUTS = dict(zip(STAGES, OUTPUTS, strict=True))
 
 DAY = 24 * 3600 * 1000
 FOREVER = -1
@@ -51,6 +53,8 @@ class Plan:
     topic_tables: Sequence[TopicTable] = ()
     partitions: int = 4
     retention_ms: int = 7 * DAY
+    publish: Sequence[str] = OUTPUTS
+    """Which of `OUTPUTS` are written; what lies between two stages of one worker needs no topic."""
     description: Mapping[str, object] = field(default_factory=dict, repr=False)
 
     def topic(self, suffix: str) -> str:
@@ -73,8 +77,23 @@ class Plan:
         """The contract of what a stage writes."""
         return self.contracts[_OUTPUTS[stage]]
 
+    def require_published(self, suffix: str, reader: str) -> None:
+        """Raise DeclarationError if the pipeline does not write this topic, which `reader` is to read."""
+        if suffix in OUTPUTS and suffix not in self.publish:
+            raise DeclarationError(
+                f"{reader} reads {self.topic(suffix)}, but pipeline {self.name} publishes only"
+                f" {', '.join(self.publish)}: add {suffix!r} to publish=[...]"
+            )
+
+    def require_layout(self, stages: Sequence[str]) -> None:
+        """Raise DeclarationError unless a worker that runs these stages finds its input and has a topic to write to."""
+        self.require_published(_INPUTS[stages[0]], f"a worker that begins with {stages[0]}")
+        if stages[-1] != STAGES[-1]:
+            after = STAGES[STAGES.index(stages[-1]) + 1]
+            self.require_published(_OUTPUTS[stages[-1]], f"a worker that begins with {after}")
+
     def topics(self) -> list[TopicSpec]:
-        """Every topic of the pipeline, with partitions, retention and compaction chosen for what it holds."""
+        """Every topic that the pipeline writes or reads, with partitions, retention and compaction by what it holds."""
         log = {"cleanup.policy": "delete", "retention.ms": str(self.retention_ms)}
         # An output carries an event's bytes and more; a message that came in must never be too large to go out.
         wide = log | {"max.message.bytes": str(4 * 1024 * 1024)}
@@ -95,12 +114,18 @@ class Plan:
         if "labels" in self.contracts:
             specs.append(TopicSpec(self.topic("labels"), self.partitions, log, "labels, as they become known"))
         specs += [TopicSpec(table.topic, 1, compact, "a reference table") for table in self.topic_tables]
-        return specs
+        unwritten = {self.topic(suffix) for suffix in OUTPUTS if suffix not in self.publish}
+        return [spec for spec in specs if spec.name not in unwritten]
 
 
 def stage_input(stage: str) -> str:
     """The suffix of the topic that a stage reads."""
     return _INPUTS[stage]
+
+
+def stage_output(stage: str) -> str:
+    """The suffix of the topic that a stage writes."""
+    return _OUTPUTS[stage]
 
 
 def stage_group(names: Sequence[str]) -> tuple[str, ...]:

@@ -41,6 +41,8 @@ class Replay:
         compare: bool,
         progress: Progress = lambda n: None,  # noqa: ARG005
     ) -> None:
+        if compare:
+            plan.require_published("features", "a replay that compares")
         self._plan, self._history, self._schemas = plan, history, schemas
         self._stretch, self._compare, self._progress = stretch or Stretch(), compare, progress
         self.events = plan.topic("events")

@@ -17,7 +17,7 @@ from tidemill.processors.stage import Stage
 from tidemill.schemas.batch import Batch, Origin, Processed
 from tidemill.schemas.codec import Codec
 from tidemill.schemas.resolver import SchemaSource
-from tidemill.streams.plan import STAGES, Plan
+from tidemill.streams.plan import STAGES, Plan, stage_output
 from tidemill.streams.ports import ChangelogEntry, LogReader, Output, Prepared, Records, StageCounts
 from tidemill.streams.rejections import RejectedRow, rejected_output
 from tidemill.streams.state import PartitionState
@@ -50,9 +50,10 @@ class Task:
         self._stages = [by_name[name] for name in stages]
         self._reader = reader
         self._decoder = Codec(plan.input_contract(stages[0]), schemas)
+        # What the last one makes is always written; a topic between two of them is the pipeline's to choose.
+        self._written = [name for name in stages if name == stages[-1] or stage_output(name) in plan.publish]
         self._encoders = {
-            name: Codec(plan.output_contract(name), schemas, prefix(plan.output_of(name).removeprefix(f"{plan.name}.")))
-            for name in stages
+            name: Codec(plan.output_contract(name), schemas, prefix(stage_output(name))) for name in self._written
         }
         self._from_events = stages[0] == STAGES[0]
         self._state: dict[int, PartitionState] = {}
@@ -81,7 +82,7 @@ class Task:
 
         Every record becomes one output of the last stage or one rejection, unless it was processed before.
         """
-        records, large = _within_limit(records)
+        records, large = _within_limit(records) if self._from_events else (records, {})
         batch, rejected = self._read(records, large)
         counts = {name: StageCounts() for name in self.stage_names}
         for row in rejected:
@@ -95,7 +96,8 @@ class Task:
             rejected += self._rejected_rows(stage.name, batch, processed, records)
             self._tally(counts[stage.name], processed)
             batch = processed.accepted
-            outputs.append(self._encode(stage.name, batch, records))
+            if stage.name in self._written:
+                outputs.append(self._encode(stage.name, batch, records))
         if rejected:
             originals = None if self._from_events else self._reader
             outputs.append(rejected_output(self.plan, rejected, originals))
@@ -221,7 +223,7 @@ def _within_limit(records: Records) -> tuple[Records, dict[int, int]]:
 
 
 def _too_large(size: int) -> str:
-    return f"expected at most {MAX_EVENT_BYTES:,} bytes, got {size:,}; they are not repeated here, only on the event's topic"
+    return f"expected at most {MAX_EVENT_BYTES:,} bytes, got {size:,}; they stay on the event's own topic"
 
 
 def _by_partition(partition: NDArray[np.int32]) -> list[tuple[int, slice]]:

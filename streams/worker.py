@@ -51,7 +51,8 @@ def group_name(plan: Plan, stages: Sequence[str]) -> str:
 def run_worker(
     plan: Plan, connection: Connection, options: WorkerOptions, metrics: Metrics, stop: Callable[[], bool]
 ) -> None:
-    """Run until `stop` says so."""
+    """Run until `stop` says so. Raises DeclarationError if the pipeline does not publish what lies between workers."""
+    plan.require_layout(options.stages)
     group, place = group_name(plan, options.stages), f"{plan.name}.{'+'.join(options.stages)}.{options.slot}"
     reader = KafkaReader(connection, group)
     registry = Registry(options.registry_url) if options.registry_url else None

@@ -21,7 +21,7 @@ from typing import Any
 
 import psutil
 import pytest
-from confluent_kafka import Consumer, KafkaError, Message, TopicPartition
+from confluent_kafka import Consumer, KafkaError, Message, Producer, TopicPartition
 from hypothesis import settings
 
 import tidemill as tm
@@ -137,9 +137,10 @@ class Mill:
         self.home = folder / "home"
         self.processes: list[subprocess.Popen[bytes]] = []
         self.answers: dict[tuple[int, int], list[Answer]] = defaultdict(list)
-        self._failed: Callable[[], BaseException | None] = lambda: None
+        self.failures: list[BaseException] = []
         self._consumer: Consumer | None = None
         self._codec: Codec | None = None
+        self._version: bytes | None = None
 
     def declare(self, source: str) -> None:
         """Write the pipeline file."""
@@ -202,29 +203,26 @@ class Mill:
             self._consumer.close()
 
     @contextlib.contextmanager
-    def worker(self, stages: tuple[str, ...] = STAGES, **options: Any) -> Iterator[None]:
+    def worker(self, stages: tuple[str, ...] = STAGES, **options: Any) -> Iterator[Metrics]:
         """A worker on a thread of this process, for tests that are not about processes: it starts in no time."""
         plan, connection = load_pipeline(str(self.file)).plan(), Connection(self.bootstrap_servers)
         prepare_cluster(plan, connection)
-        stop, failure = threading.Event(), []
+        stop, metrics = threading.Event(), Metrics()
 
         def run() -> None:
             try:
-                run_worker(plan, connection, WorkerOptions(stages, **options), Metrics(), stop.is_set)
+                run_worker(plan, connection, WorkerOptions(stages, **options), metrics, stop.is_set)
             except BaseException as error:
-                failure.append(error)
+                self.failures.append(error)
 
         thread = threading.Thread(target=run)
         thread.start()
-        self._failed = lambda: failure[0] if failure else None
         try:
-            yield
+            yield metrics
         finally:
             stop.set()
             thread.join(30)
-            self._failed = lambda: None
-        if failure:
-            raise failure[0]
+        self._alive()
 
     def cli(self, *arguments: str, code: int = 0, stdin: str | None = None) -> str:
         """Run a command in this process; returns what it printed, standard error after standard output."""
@@ -257,6 +255,21 @@ class Mill:
         """Send events and wait for their delivery."""
         with self.client() as client:
             client.send_many(events)
+
+    def replay(self, events: list[Message]) -> None:
+        """Send these messages as they were: key, value, partition and timestamp."""
+        producer = Producer({"bootstrap.servers": self.bootstrap_servers, "enable.idempotence": True})
+        for event in events:
+            producer.produce(
+                f"{self.name}.events", event.value(), event.key(), event.partition(), timestamp=event.timestamp()[1]
+            )
+        assert producer.flush(30) == 0
+
+    def unnamed(self, value: bytes) -> bytes:
+        """A message's value without what follows from the pipeline's name: the schema's fingerprint and the version."""
+        if self._version is None:
+            self._version = load_pipeline(str(self.file)).plan().version.encode()
+        return value[10:].replace(self._version, b"version")
 
     def read(self, suffix: str, **settings: Any) -> list[Message]:
         """All committed messages of a topic, by partition and offset."""
@@ -304,7 +317,7 @@ class Mill:
             "log_level": 0,
         }
 
-    def wait(self, count: int, seconds: float = 90) -> dict[tuple[int, int], list[Answer]]:
+    def wait(self, count: int, seconds: float = 200) -> dict[tuple[int, int], list[Answer]]:
         """Until so many events are answered: `answers` by source partition and offset."""
         deadline = time.monotonic() + seconds
         while True:
@@ -317,8 +330,8 @@ class Mill:
 
     def _alive(self) -> None:
         """Fail at once if what was last started has ended by itself."""
-        if failure := self._failed():
-            raise failure
+        if self.failures:
+            raise self.failures[0]
         if self.processes and self.processes[-1].poll() not in (None, 0, -signal.SIGKILL):
             raise AssertionError(f"`tidemill run` has ended:\n{self.log()[-5000:]}")
 

@@ -21,9 +21,9 @@ from tidemill.processors.sanity_check import Check, SanityCheck
 from tidemill.processors.stage import Stage
 from tidemill.schemas.arrow_types import generate
 from tidemill.schemas.derived import event_contract, label_contract, validated_contract
-from tidemill.schemas.errors import DeclarationError
+from tidemill.schemas.errors import DeclarationError, nearest
 from tidemill.streams import plan as streams_plan
-from tidemill.streams.plan import Plan
+from tidemill.streams.plan import OUTPUTS, Plan
 from tidemill.streams.reference import load_file_table
 
 
@@ -33,6 +33,10 @@ class Pipeline:
     Nothing happens when a pipeline is made but that it is checked: fields, types and names that do not fit are
     refused with a `DeclarationError`. Paths are relative to `base`, by default the folder of the file in which the
     pipeline is declared.
+
+    `publish` names those of the topics "validated", "features" and "predictions" that are written. A pipeline that
+    publishes less costs less, but then all its stages run in one worker, models cannot be trained on served features,
+    and a replay has no features to compare with. Predictions are always published.
     """
 
     def __init__(
@@ -47,6 +51,7 @@ class Pipeline:
         model: Model | None = None,
         partitions: int = 4,
         retention: str | timedelta = "7d",
+        publish: Sequence[str] = OUTPUTS,
         base: Path | str | None = None,
     ) -> None:
         if not re.fullmatch(r"[A-Za-z][A-Za-z0-9_-]{0,99}", name):
@@ -58,6 +63,7 @@ class Pipeline:
         self.name, self.events, self.labels, self.model = name, events, labels, model
         self.checks, self.features, self.tables = tuple(checks), tuple(features), tuple(tables)
         self.partitions, self.retention_ms = partitions, duration(retention) // 1000
+        self.publish = _published(name, publish)
         # Paths in a pipeline file are relative to that file, however it is loaded.
         caller = sys._getframe(1).f_globals.get("__file__")
         self.base = Path(base) if base is not None else Path(caller).parent if caller else Path.cwd()
@@ -124,6 +130,7 @@ class Pipeline:
             topic_tables=topic_tables,
             partitions=self.partitions,
             retention_ms=self.retention_ms,
+            publish=self.publish,
             description=description,
         )
 
@@ -177,3 +184,16 @@ class Pipeline:
             "features": [feature.describe() for feature in self.features],
             "tables": dict(tables),
         }
+
+
+def _published(name: str, publish: Sequence[str]) -> tuple[str, ...]:
+    """The chosen topics in the order of the stages that write them."""
+    for suffix in publish:
+        if suffix not in OUTPUTS:
+            raise DeclarationError(
+                f"pipeline {name}: publish names {suffix!r}{nearest(suffix, OUTPUTS)}; expected some of"
+                f" {', '.join(OUTPUTS)}"
+            )
+    if OUTPUTS[-1] not in publish:
+        raise DeclarationError(f"pipeline {name}: publish must name {OUTPUTS[-1]!r}, by which every event is answered")
+    return tuple(suffix for suffix in OUTPUTS if suffix in publish)

@@ -19,7 +19,7 @@ from tidemill.streams.history import between
 from tidemill.streams.memory import MemoryLog, MemorySender, MemoryStream
 from tidemill.streams.memory_worker import MemoryWorker
 from tidemill.streams.models import announce
-from tidemill.streams.plan import STAGES, Plan, TopicTable
+from tidemill.streams.plan import STAGES, TopicTable
 from tidemill.streams.ports import Headers, LogRecord
 from tidemill.streams.schema_topic import SchemaTopic, publish_contracts
 
@@ -94,14 +94,15 @@ class Driver:
             StreamError: "all" stages were asked for while they stand at different events; `run` first.
 
         """
-        self._stages = stages or self._stages
-        if self._stages not in _LAYOUTS:
-            raise DeclarationError(f"expected stages='all' or 'each', got {self._stages!r}")
-        self.plan: Plan = self.pipeline.make_plan()
-        self.workers = tuple(
-            MemoryWorker(self.plan, group, self.log, lambda: self._clock / 1000, self._trusted)
-            for group in _LAYOUTS[self._stages]
-        )
+        stages = stages or self._stages
+        if stages not in _LAYOUTS:
+            raise DeclarationError(f"expected stages='all' or 'each', got {stages!r}")
+        plan = self.pipeline.make_plan()
+        workers = [
+            MemoryWorker(plan, group, self.log, lambda: self._clock / 1000, self._trusted) for group in _LAYOUTS[stages]
+        ]
+        self._stages, self.plan = stages, plan
+        self.workers = tuple(workers)
         """The workers, one for each group of stages; `step` on one of them processes a single batch."""
 
     @property

@@ -50,14 +50,16 @@ def train(
     Returns the announcement.
 
     Raises:
-        DeclarationError: the pipeline has no model, or the stretch is not one.
+        DeclarationError: the pipeline has no model or does not publish its features, or the stretch is not one.
         ModelError: there is too little to learn from, or the model is no better than the base rate (unless `force`).
 
     """
     _declared(pipeline)
     contract = pipeline.labels_contract
     assert contract is not None
-    plan, reader = pipeline.plan(), KafkaReader(connection)
+    plan = pipeline.plan()
+    plan.require_published("features", "training")
+    reader = KafkaReader(connection)
     schemas = SchemaTopic(Follower(connection, plan.topic("schemas")))
     features = read_topic(
         plan.topic("features"),

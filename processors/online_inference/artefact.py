@@ -88,8 +88,6 @@ def load_model(artefact: Artefact, expected_sha256: str, trusted: Collection[str
         return _opened(lambda: pickle.loads(artefact.data), "pickle")  # noqa: S301
     if artefact.format != "skops":
         raise ModelError(f"expected a model stored as skops or pickle, got {artefact.format!r}")
-    import skops.io
-
     skops = importlib.import_module("skops.io")
     named = _opened(lambda: skops.get_untrusted_types(data=artefact.data), "skops file")
     unknown = sorted(set(named) - HARMLESS)

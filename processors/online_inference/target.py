@@ -24,7 +24,7 @@ class Target:
     >>> Target((False, True), prior=0.25).columns()
     ('probability_false', 'probability_true')
     >>> Target((False, True), prior=0.25).prior_row()
-    (True, [0.75, 0.25])
+    (False, [0.75, 0.25])
     """
 
     classes: tuple[ClassLabel, ...] = ()

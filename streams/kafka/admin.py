@@ -111,7 +111,7 @@ def describe_group(connection: Connection, group: str) -> GroupState:
 
     def ask() -> GroupState:
         try:
-            found = admin.describe_consumer_groups([group], request_timeout=TIMEOUT)[group].result()
+            found = admin.describe_consumer_groups([group], request_timeout=TIMEOUT / 3)[group].result()
         except KafkaException as error:
             if error.args[0].code() == KafkaError.GROUP_ID_NOT_FOUND:
                 return GroupState("EMPTY", ())
@@ -119,4 +119,4 @@ def describe_group(connection: Connection, group: str) -> GroupState:
         return GroupState(found.state.name, tuple(sorted(member.client_id for member in found.members)))
 
     # On a new cluster the first question about a group creates the coordinator's topic, which takes a moment.
-    return retry(ask, f"describing group {group}", connection, TIMEOUT)
+    return retry(ask, f"describing group {group}", connection, 2 * TIMEOUT)

@@ -38,7 +38,9 @@ def answered(make_mill, orders):
             "null header": (datum, [(HEADER, None)], "unknown_framing"),
             "a megabyte": (frame + os.urandom(1_047_000), [], "undecodable"),
         }
-        producer = Producer({"bootstrap.servers": mill.bootstrap_servers, "message.max.bytes": 2_000_000, "linger.ms": 0})
+        producer = Producer(
+            {"bootstrap.servers": mill.bootstrap_servers, "message.max.bytes": 2_000_000, "linger.ms": 0}
+        )
         mill.expected = {}
         for number, value in enumerate(good):
             producer.produce(f"{mill.name}.events", value, b"k", 0)
@@ -101,5 +103,7 @@ def test_small_messages_that_unpack_into_large_events(make_mill):
     assert mill.answers[0, 2][0].prediction is not None
     for offset in (0, 1):
         (answer,) = mill.answers[0, offset]
-        assert answer.prediction or answer.rejection["reason"] == "too_large"
+        assert answer.rejection["reason"] == "too_large"
+        assert "expected at most 1,048,576 bytes, got " in answer.rejection["message"]
+        assert answer.message.value() is None
     assert mill.audit()["holds"]

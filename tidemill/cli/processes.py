@@ -43,6 +43,8 @@ def start_workers(
     log_level: str = "INFO",
 ) -> Supervisor:
     """Prepare the cluster, then start `workers` processes for each group of stages."""
+    for group in groups:
+        plan.require_layout(group)
     prepare_cluster(plan, connection)
     for group in groups:
         _refuse_other_layout(plan, connection, group)
