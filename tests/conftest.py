@@ -28,6 +28,7 @@ import tidemill as tm
 from tidemill.cli import main
 from tidemill.cli.processes import prepare_cluster
 from tidemill.loading import load_pipeline
+from tidemill.schemas.builtin import MODEL_EVENT
 from tidemill.schemas.codec import Codec
 from tidemill.schemas.resolver import KnownSchemas
 from tidemill.streams.broker import EmbeddedBroker
@@ -212,7 +213,7 @@ class Mill:
         def run() -> None:
             try:
                 run_worker(plan, connection, WorkerOptions(stages, **options), metrics, stop.is_set)
-            except BaseException as error:
+            except BaseException as error:  # noqa: BLE001 - shown by the thread that waits
                 self.failures.append(error)
 
         thread = threading.Thread(target=run)
@@ -255,6 +256,13 @@ class Mill:
         """Send events and wait for their delivery."""
         with self.client() as client:
             client.send_many(events)
+
+    def produce(self, messages: list[tuple[bytes | None, bytes | None]]) -> None:
+        """Send these keys and values to the first partition of the events topic, as they are."""
+        producer = Producer({"bootstrap.servers": self.bootstrap_servers, "enable.idempotence": True})
+        for key, value in messages:
+            producer.produce(f"{self.name}.events", value, key, 0)
+        assert producer.flush(30) == 0
 
     def replay(self, events: list[Message]) -> None:
         """Send these messages as they were: key, value, partition and timestamp."""
@@ -305,6 +313,10 @@ class Mill:
         """Writes events as declared, whatever the pipeline would say of them."""
         contract = load_pipeline(str(self.file)).contract
         return Codec(contract, KnownSchemas([contract]))
+
+    def codec_of_model_events(self) -> Codec:
+        """Writes and reads announcements."""
+        return Codec(MODEL_EVENT, KnownSchemas([MODEL_EVENT]))
 
     def _settings(self) -> dict[str, Any]:
         return {
@@ -374,6 +386,7 @@ def make_mill(kafka: EmbeddedBroker, tmp_path_factory: pytest.TempPathFactory) -
         made.append(mill)
         return mill
 
+    make.source = ORDERS  # type: ignore[attr-defined]
     yield make
     for mill in made:
         mill.close()

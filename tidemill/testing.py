@@ -206,13 +206,14 @@ class Driver:
         Returns the announcement.
 
         Raises:
-            DeclarationError: the pipeline declares no model.
+            DeclarationError: the pipeline declares no model, or does not publish its features.
             ModelError: there is too little to learn from, or the model is no better than the base rate and `force` is
                 not set.
 
         """
         from tidemill.training import Stretch, learn
 
+        self.plan.require_published("features", "training")
         stretch = Stretch(since, until, evaluate_until)
         made = learn(
             self.pipeline,
@@ -259,6 +260,7 @@ class Driver:
 
     def records(self, topic: str) -> list[LogRecord]:
         """The messages of a topic ("events", "rejected", "changelog", …) as they stand on the log."""
+        self.plan.require_published(topic, "this test")
         name = self._topic(topic)
         return [record for partition in self.log.partitions(name) for record in self.log.read(name, partition)]
 

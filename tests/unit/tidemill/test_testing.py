@@ -1,6 +1,5 @@
 """`tm.testing.Driver`: a pipeline without a broker, as a user tests it."""
 
-import doctest
 import re
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -320,6 +319,19 @@ def test_what_the_pipeline_does_not_have_is_named():
         tm.testing.Driver(PIPELINE, stages="al")
 
 
+def test_what_the_pipeline_does_not_publish_cannot_be_read_here_either():
+    driver = tm.testing.Driver(declare(publish=["predictions"]))
+    driver.send(order(driver, 1))
+    driver.run()
+    assert len(driver.predictions()) == 1
+    with pytest.raises(tm.DeclarationError, match=r"this test reads orders\.features, but .* only predictions"):
+        driver.features()
+    with pytest.raises(tm.DeclarationError, match=r"training reads orders\.features"):
+        driver.train()
+    with pytest.raises(tm.DeclarationError, match="a worker that begins with feature_enrichment"):
+        driver.restart(stages="each")
+
+
 def test_the_pipeline_file_runs_unchanged(tmp_path):
     source = """
 import tidemill as tm
@@ -336,11 +348,6 @@ pipeline = tm.Pipeline("from-a-file", tm.Events(order, key="id", time="at", id="
     assert driver.features()[0]["id"] == "a"
     assert driver.log.partitions("from-a-file.events") == [0, 1]
     assert tm.testing.Driver(str(file), partitions=7).log.partitions("from-a-file.features") == list(range(7))
-
-
-def test_the_example_in_the_docstring_runs():
-    assert doctest.testmod(tm.testing).attempted > 5
-    assert doctest.testmod(tm.testing).failed == 0
 
 
 def test_the_examples_in_the_how_to_run(tmp_path, monkeypatch):

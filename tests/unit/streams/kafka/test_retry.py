@@ -36,10 +36,10 @@ def test_what_passes_by_itself_is_asked_again(code):
 
 
 def test_an_error_that_stays_is_raised_at_once():
-    with pytest.raises(StreamError, match="asking failed on kafka:9092: .*authorization failed"):
+    with pytest.raises(StreamError, match=r"asking failed on kafka:9092: .*authorization failed"):
         retry(failing(KafkaError.TOPIC_AUTHORIZATION_FAILED), "asking", CLUSTER, 10)
 
 
 def test_a_passing_error_that_stays_is_raised_after_the_timeout():
-    with pytest.raises(StreamError, match="asking failed on kafka:9092: "):
+    with pytest.raises(StreamError, match=r"asking failed on kafka:9092: "):
         retry(failing(*[KafkaError._TIMED_OUT] * 100), "asking", CLUSTER, 0.1)
