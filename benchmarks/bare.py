@@ -1,13 +1,13 @@
 """The yardstick: a loop that only copies, as fast as confluent-kafka lets Python do it.
 
-Consumes the events and produces each message's bytes to every output topic, in transactions of one batch with the offsets,
-as the job does. No decoding, no state, no model, no timestamps, no delivery reports.
+Consumes the events and produces each message's bytes to every output topic, in transactions of one batch with the
+offsets, as the job does. No decoding, no state, no model, no timestamps, no delivery reports.
 
 What was tried for the inner loop, each over three topics, by CPU time per event on the same broker by turns (lower is
-faster): `produce` message by message with the topics innermost 1.29; the same topic by topic 1.11; by
-`map(produce, ...)` over lists 1.06; the same with the messages ordered by partition 1.03; `produce_batch` with a partition
-in every message 1.17; `produce_batch` per topic and partition, one list of messages for all topics, 1.00: this is what
-runs here. A longer `linger.ms` and larger batches changed nothing. (`produce_batch` takes neither timestamps nor headers,
+faster): `produce` message by message with the topics innermost 1.29; the same topic by topic 1.11; by `map(produce,
+...)` over lists 1.06; the same with the messages ordered by partition 1.03; `produce_batch` with a partition in every
+message 1.17; `produce_batch` per topic and partition, one list of messages for all topics, 1.00: this is what runs
+here. A longer `linger.ms` and larger batches changed nothing. (`produce_batch` takes neither timestamps nor headers,
 so the job itself cannot use it.)
 """
 

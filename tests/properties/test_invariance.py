@@ -148,7 +148,7 @@ sound = st.fixed_dictionaries(
         "seats": st.just(2),
         "distance": st.sampled_from([None, 0.1, 0.2, 7.5, 1e-9, float("nan")]),
         "fare": st.sampled_from([0.1, 3.7, 12.25, -0.0]),
-        "code": st.sampled_from([None, "A1", "B22", "C"]),
+        "code": st.sampled_from([None, "A1", "B22"]),
         "kind": st.sampled_from(["solo", "pool"]),
         "zone": st.sampled_from([None, 1, 2]),
     }
@@ -167,10 +167,15 @@ faults = st.sampled_from(
         {"zone": 13},
     ]
 )
-# Of ten messages, about seven are sound.
-rides = st.one_of(sound, sound, sound, sound, sound, sound, st.builds(lambda ride, fault: ride | fault, sound, faults))
 garbage = st.sampled_from([None, b"", b"\xc3\x01junk", b"{}", RIDE.fingerprint])
-message = st.tuples(st.integers(0, 90), rides | rides | rides | rides | rides | rides | garbage)
+
+
+def pick(number, ride, fault, junk):
+    """Of ten messages, eight are sound."""
+    return ride if number < 80 else ride | fault if number < 94 else junk
+
+
+message = st.tuples(st.integers(0, 90), st.builds(pick, st.integers(0, 99), sound, faults, garbage))
 tolls = st.dictionaries(st.integers(1, 2), st.sampled_from([None, 0.5, 1.5, -2.0]), max_size=2)
 phase = st.tuples(tolls, st.booleans(), st.lists(message, min_size=12, max_size=24))
 part = st.sets(st.integers(0, PARTITIONS - 1), min_size=1)
