@@ -1,4 +1,7 @@
-"""The loops that write messages, compiled: first how long each will be, then the bytes."""
+"""The loop that writes messages, compiled.
+
+Places are unsigned: numba then need not ask of each whether it counts from the end.
+"""
 
 import numpy as np
 from numba import njit
@@ -6,92 +9,75 @@ from numpy.typing import NDArray
 
 _Words = NDArray[np.int64]
 _Bytes = NDArray[np.uint8]
-
-
-@njit(cache=True, nogil=True, boundscheck=False)
-def measure(program: _Words, words: _Words, sizes: _Words, valid: _Bytes, prefix: int, offsets: _Words) -> None:
-    """Where each message starts in the output, and behind the last one the output's length."""
-    at = 0
-    for i in range(words.shape[1]):
-        offsets[i] = at
-        at += prefix
-        for f in range(program.shape[0]):
-            kind = program[f, 0]
-            if program[f, 2] >= 0:
-                at += 1
-                if not valid[f, i]:
-                    continue
-            if kind == 2 or kind == 3 or kind == 9:
-                at += _width(words[f, i])
-            elif kind == 6 or kind == 7:
-                at += _width(sizes[f, i]) + sizes[f, i]
-            elif kind == 5:
-                at += 8
-            elif kind == 4:
-                at += 4
-            elif kind == 1:
-                at += 1
-            elif kind == 8:
-                at += program[f, 4]
-    offsets[words.shape[1]] = at
+_ONE, _FOUR, _SEVEN, _EIGHT = np.uint64(1), np.uint64(4), np.uint64(7), np.uint64(8)
+_BYTE, _LOW, _MORE = np.uint64(0xFF), np.uint64(0x7F), np.uint64(0x80)
 
 
 @njit(cache=True, nogil=True, boundscheck=False)
 def encode(
-    program: _Words, words: _Words, sizes: _Words, valid: _Bytes, data: _Bytes, prefix: _Bytes, out: _Bytes
+    program: _Words,
+    words: _Words,
+    sizes: _Words,
+    valid: _Bytes,
+    data: _Bytes,
+    prefix: _Bytes,
+    out: _Bytes,
+    offsets: _Words,
 ) -> None:
-    """Write the messages one after the other, each behind the prefix; pieces of bytes are taken from `data`."""
-    at = 0
+    """Write the messages one after the other, each behind the prefix; pieces of bytes are taken from `data`.
+
+    `out` has room for them; `offsets`, for one more than there are messages, becomes where each starts and the last
+    one ends.
+    """
+    at = np.uint64(0)
+    head = np.uint64(prefix.shape[0])
     for i in range(words.shape[1]):
-        for k in range(prefix.shape[0]):
+        offsets[i] = at
+        for k in range(head):
             out[at + k] = prefix[k]
-        at += prefix.shape[0]
+        at += head
         for f in range(program.shape[0]):
             kind = program[f, 0]
             null = program[f, 2]
             if null >= 0:
-                if not valid[f, i]:
-                    out[at] = 2 * null
-                    at += 1
+                there = valid[f, i]
+                out[at] = 2 - 2 * null if there else 2 * null
+                at += _ONE
+                if not there:
                     continue
-                out[at] = 2 - 2 * null
-                at += 1
             word = words[f, i]
             if kind == 2 or kind == 3 or kind == 9:
                 at = _varint(word, out, at)
             elif kind == 6 or kind == 7 or kind == 8:
-                size = sizes[f, i]
                 if kind != 8:
-                    at = _varint(size, out, at)
+                    at = _varint(sizes[f, i], out, at)
+                start = np.uint64(word)
+                size = np.uint64(sizes[f, i])
                 for k in range(size):
-                    out[at + k] = data[word + k]
+                    out[at + k] = data[start + k]
                 at += size
-            elif kind == 5 or kind == 4:
-                for k in range(8 if kind == 5 else 4):
-                    out[at + k] = (word >> np.int64(8 * k)) & 0xFF
-                at += 8 if kind == 5 else 4
+            elif kind == 5:
+                bits = np.uint64(word)
+                for k in range(_EIGHT):
+                    out[at + k] = (bits >> (_EIGHT * k)) & _BYTE
+                at += _EIGHT
+            elif kind == 4:
+                bits = np.uint64(word)
+                for k in range(_FOUR):
+                    out[at + k] = (bits >> (_EIGHT * k)) & _BYTE
+                at += _FOUR
             elif kind == 1:
                 out[at] = word
-                at += 1
+                at += _ONE
+    offsets[words.shape[1]] = at
 
 
 @njit(cache=True, nogil=True, inline="always")
-def _varint(value: int, out: _Bytes, at: int) -> int:
+def _varint(value: np.int64, out: _Bytes, at: np.uint64) -> np.uint64:
     rest = np.uint64((value << np.int64(1)) ^ (value >> np.int64(63)))
-    while rest >= np.uint64(0x80):
-        out[at] = (rest & np.uint64(0x7F)) | np.uint64(0x80)
-        rest >>= np.uint64(7)
-        at += 1
+    while rest >= _MORE:
+        out[at] = (rest & _LOW) | _MORE
+        rest >>= _SEVEN
+        at += _ONE
     out[at] = rest
-    return at + 1
-
-
-@njit(cache=True, nogil=True, inline="always")
-def _width(value: int) -> int:
-    """How many bytes the varint of a number has."""
-    rest = np.uint64((value << np.int64(1)) ^ (value >> np.int64(63)))
-    width = 1
-    while rest >= np.uint64(0x80):
-        rest >>= np.uint64(7)
-        width += 1
-    return width
+    return at + _ONE

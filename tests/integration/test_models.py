@@ -148,10 +148,8 @@ def test_altered_bytes_are_refused(mill, orders, caplog):
     offset = announcer.sender.first_offset(announcer.plan.topic("model-artefacts"))
     codec = mill.codec_of_model_events()
     (row,) = codec.decode([mill.read("models")[0].value()]).table.to_pylist()
-    row |= {
-        "metrics": dict(row["metrics"]), "model_version": artefact.sha256[:12], "artefact_sha256": artefact.sha256, "artefact_offset": offset,
-        "artefact_chunks": 1,
-    }  # fmt: skip
+    row |= {"metrics": dict(row["metrics"]), "model_version": artefact.sha256[:12]}
+    row |= {"artefact_sha256": artefact.sha256, "artefact_offset": offset, "artefact_chunks": 1}
     announcer.raw("models", b"altered", codec.encode_rows([row])[0])
     assert version_of_next(mill, orders, 12) == mill.trained["model_version"]
     assert "it was altered, do not use it" in caplog.text

@@ -1,0 +1,271 @@
+"""The documentation says what is so: its examples run, its links lead somewhere, its lists are complete."""
+
+import ast
+import json
+import re
+import runpy
+import shlex
+from datetime import UTC, datetime
+from importlib.resources import files
+from pathlib import Path
+
+import pytest
+import typer
+
+import tidemill as tm
+from tidemill.cli import app
+from tidemill.schemas.codec import Reason
+from tidemill.schemas.matching import Rule
+from tidemill.streams.metrics import Metrics
+from tidemill.streams.rejections import HEADERS
+from tidemill.streams.task import MISPLACED, TOO_LARGE
+
+CHECKOUT = Path(__file__).parents[2]
+PAGES = sorted([*CHECKOUT.glob("*.md"), *(CHECKOUT / "docs").rglob("*.md")])
+BLOCK = re.compile(
+    r"^(?:<!-- (?P<mark>run|file: \S+) -->\n)?^```(?P<language>\w+)\n(?P<code>.*?)^```$", re.MULTILINE | re.DOTALL
+)
+INDENTED = re.compile(r"(?:^ {4}.*\n)+", re.MULTILINE)
+LINK = re.compile(r"(?<!!)\[[^\]]*\]\(([^)\s]+)\)")
+
+page = pytest.mark.parametrize("path", PAGES, ids=lambda path: str(path.relative_to(CHECKOUT)))
+
+
+def text_of(name):
+    return (CHECKOUT / name).read_text(encoding="utf-8")
+
+
+def blocks(path):
+    """Language, mark ("run", "file: NAME" or none) and code of each fenced block."""
+    return [(m["language"], m["mark"], m["code"]) for m in BLOCK.finditer(path.read_text(encoding="utf-8"))]
+
+
+# Python
+
+
+@page
+def test_python_can_be_parsed(path):
+    for language, _, code in blocks(path):
+        if language == "python":
+            ast.parse(code)
+
+
+MARKED = [(path, code) for path in PAGES for language, mark, code in blocks(path) if mark == "run"]
+
+
+@pytest.mark.parametrize(("path", "code"), MARKED, ids=lambda value: value.name if isinstance(value, Path) else "")
+def test_marked_examples_run(path, code, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    script = tmp_path / "example.py"
+    script.write_text(code)
+    runpy.run_path(str(script))
+
+
+def test_there_are_examples_to_run():
+    assert len(MARKED) >= 2
+
+
+def test_the_readme_declares_a_pipeline(tmp_path):
+    declaration = next(code for language, _, code in blocks(CHECKOUT / "README.md") if language == "python")
+    script = tmp_path / "payments.py"
+    script.write_text(declaration)
+    driver = tm.testing.Driver(script)
+    driver.send({"id": "p1", "card": "c9", "at": driver.now, "amount": 12.5})
+    driver.run()
+    assert [p.model_version for p in driver.predictions()] == ["prior"]
+
+
+def test_the_tutorial_comes_out_as_it_says(tmp_path, monkeypatch):
+    tutorial = CHECKOUT / "docs" / "tutorial.md"
+    for _, mark, code in blocks(tutorial):
+        if mark is not None:
+            (tmp_path / mark.removeprefix("file: ")).write_text(code)
+    monkeypatch.chdir(tmp_path)
+    runpy.run_path("make_data.py")
+    parcels, deliveries = (
+        [json.loads(line) for line in Path(f"{name}.jsonl").read_text().splitlines()]
+        for name in ("parcels", "deliveries")
+    )
+    driver = tm.testing.Driver(tmp_path / "pipeline.py", now=datetime(2025, 3, 10, 12, tzinfo=UTC))
+    driver.send(parcels[:8000])
+    driver.run()
+    assert {p.model_version for p in driver.predictions()} == {"prior"}
+    driver.send_labels(deliveries[:8000])
+    model = driver.train()
+    told = tutorial.read_text(encoding="utf-8")
+    assert f"trained on {model['training_rows']:,} events, evaluated on {model['evaluation_rows']:,} later" in told
+    figures = dict(model["metrics"])
+    for name in ("accuracy", "auc", "base_accuracy", "base_log_loss", "log_loss"):
+        printed = float(re.search(rf"^  {name} +([0-9.]+)$", told, re.MULTILINE)[1])
+        assert figures[name] == pytest.approx(printed, abs=0.002), name
+    driver.send(parcels[8000:])
+    driver.send(parcels[8000])
+    driver.run()
+    assert [r.reason for r in driver.rejections()] == ["duplicate_id"]
+    assert f"{len(driver.predictions()):,}" in told
+
+
+# Links
+
+
+def anchor(heading):
+    """The anchor that GitHub gives a heading."""
+    plain = re.sub(r"[`*]|\[([^\]]*)\]\([^)]*\)", r"\1", heading).strip().lower()
+    return re.sub(r"[^\w\- ]", "", plain).replace(" ", "-")
+
+
+def prose(path):
+    return INDENTED.sub("", BLOCK.sub("", path.read_text(encoding="utf-8")))
+
+
+@page
+def test_links_lead_somewhere(path):
+    for link in LINK.findall(prose(path)):
+        if re.match(r"[a-z]+:", link):
+            continue
+        place, _, section = link.partition("#")
+        target = (path.parent / place).resolve() if place else path
+        assert target.exists(), f"{link} leads nowhere"
+        if section:
+            headings = re.findall(r"^#+ (.*)$", BLOCK.sub("", target.read_text(encoding="utf-8")), re.MULTILINE)
+            assert section in map(anchor, headings), f"{target.name} has no section #{section}"
+
+
+@page
+def test_files_that_are_named_are_there(path):
+    if path.name == "CHANGELOG.md":
+        pytest.skip("it tells of the past")
+    rooms = "schemas|processors|streams|tidemill|tests|benchmarks|deploy|docs|examples"
+    for name in re.findall(rf"`((?:{rooms})/[\w./-]*)[`:]", prose(path)):
+        assert (CHECKOUT / name).exists(), name
+
+
+def test_every_page_can_be_found_from_the_index():
+    index = CHECKOUT / "docs" / "README.md"
+    linked = {(index.parent / link).resolve() for link in LINK.findall(index.read_text(encoding="utf-8"))}
+    assert [p for p in (CHECKOUT / "docs").rglob("*.md") if p != index and p not in linked] == []
+
+
+# The command line
+
+COMMANDS = typer.main.get_command(app)
+
+
+def resolve(words):
+    """The command that words after `tidemill` name, its name, and the words left over."""
+    command, name, left = COMMANDS, [], list(words)
+    while getattr(command, "commands", None) and left and left[0] in command.commands:
+        name.append(left[0])
+        command = command.commands[left.pop(0)]
+    return command, " ".join(name), left
+
+
+def options_of(command):
+    return {option for parameter in command.params for option in (*parameter.opts, *parameter.secondary_opts)} | {
+        "-h",
+        "--help",
+    }
+
+
+def invocations(path):
+    """The words after each `tidemill` in shell blocks, indented blocks and inline code."""
+    whole = path.read_text(encoding="utf-8")
+    shell = "\n".join(code for language, _, code in blocks(path) if language in ("sh", "console", "bash"))
+    shell += "\n".join(INDENTED.findall(BLOCK.sub("", whole)))
+    inline = [code for code in re.findall(r"`([^`\n]+)`", BLOCK.sub("", whole)) if code.startswith("tidemill ")]
+    for line in [*shell.replace("\\\n", " ").splitlines(), *inline]:
+        for found in re.findall(r"(?:^|[|&(;]|\s\d\d?\b)\s*(?:\w+=\S+ )*(?:\S*/)?tidemill ((?:[^|&;#>]|\\.)*)", line):
+            if not found.startswith((":", "as ")):
+                yield shlex.split(re.sub(r"[\[\]…<]", "", found))
+
+
+@page
+def test_commands_and_options_exist(path):
+    for words in invocations(path):
+        if words[0] == "COMMAND":
+            continue
+        command, name, left = resolve(words)
+        assert name, f"there is no command: tidemill {' '.join(words)}"
+        options = {word.partition("=")[0] for word in left if re.match(r"-{1,2}[a-z]", word)}
+        assert options <= options_of(command), f"tidemill {name}: {options - options_of(command)}"
+
+
+def leaves(command=COMMANDS, name=()):
+    for word, inner in getattr(command, "commands", {}).items():
+        if getattr(inner, "commands", None):
+            yield from leaves(inner, (*name, word))
+        elif not inner.hidden:
+            yield " ".join((*name, word)), inner
+
+
+@pytest.mark.parametrize(("name", "command"), list(leaves()), ids=lambda value: value if isinstance(value, str) else "")
+def test_the_reference_has_every_command_and_option(name, command):
+    reference = text_of("docs/reference/command-line.md")
+    assert f"`tidemill {name}" in reference
+    section = reference.partition(f"### `tidemill {name}")[2].partition("\n### ")[0] or reference
+    missing = {
+        parameter.opts[-1]
+        for parameter in command.params
+        if parameter.opts[-1].startswith("-") and f"`{parameter.opts[-1]}" not in section
+    }
+    assert missing - {"--help"} == set()
+
+
+# Lists that must be complete
+
+
+def test_every_public_name_is_in_the_reference():
+    reference = "".join(p.read_text(encoding="utf-8") for p in (CHECKOUT / "docs" / "reference").glob("*.md"))
+    assert [name for name in tm.__all__ if not re.search(rf"`(?:tm\.|tidemill\.)?{name}\b", reference)] == []
+
+
+def reasons_in_code():
+    """Codes that stages give: of the codec, of the task, of each check, and those written out in a stage."""
+    checks = files("tidemill.processors").joinpath("sanity_check")
+    found = {str(reason) for reason in Reason} | {MISPLACED, TOO_LARGE}
+    for source in checks.iterdir():
+        if source.name.endswith(".py"):
+            found |= set(re.findall(r'Check\(\s*f?"[^"]*",\s*"([a-z_]+)"', source.read_text(encoding="utf-8")))
+    found |= {"check_failed", "enrichment_failed", "no_model", "model_raised", "model_not_finite"}
+    return found
+
+
+def test_every_reason_code_is_in_the_reference_and_in_the_code():
+    table = text_of("docs/reference/errors.md").partition("## Reason codes")[2].partition("## ")[0]
+    told = set(re.findall(r"^\| `(\w+)` \|", table, re.MULTILINE))
+    assert told == reasons_in_code()
+    sources = [p for room in ("schemas", "processors", "streams") for p in (CHECKOUT / room).rglob("*.py")]
+    code = "".join(p.read_text(encoding="utf-8") for p in sources)
+    assert [reason for reason in told if f'"{reason}"' not in code] == []
+
+
+def test_every_rule_of_compatibility_is_in_the_reference():
+    assert [rule for rule in Rule if f"`{rule}`" not in text_of("docs/reference/errors.md")] == []
+
+
+def test_every_metric_is_in_the_reference():
+    reference = text_of("docs/reference/metrics.md")
+    names = {
+        family.name + {"counter": "_total", "info": "_info"}.get(family.type, "")
+        for family in Metrics().registry.collect()
+    }
+    told = set(re.findall(r"^\| `(\w+)` \|", reference, re.MULTILINE))
+    assert told == names
+
+
+def test_every_topic_and_header_is_in_the_reference():
+    reference = text_of("docs/reference/topics.md")
+    label = {"type": "record", "name": "Label", "fields": [{"name": "id", "type": "string"}]}
+    event = {
+        **label,
+        "name": "Event",
+        "fields": [*label["fields"], {"name": "at", "type": {"type": "long", "logicalType": "timestamp-millis"}}],
+    }
+    import polars as pl
+
+    plan = tm.Pipeline(
+        "P", tm.Events(event, key="id", time="at", id="id"), labels=tm.Labels(label, id="id", label=pl.lit(value=True))
+    ).plan()
+    told = set(re.findall(r"^\| `(P\.[\w-]+)` \|", reference, re.MULTILINE))
+    assert {spec.name for spec in plan.topics()} <= told
+    assert [header for header in HEADERS.values() if f"`{header}`" not in reference] == []
