@@ -143,7 +143,7 @@ class Announcement:
 sound = st.fixed_dictionaries(
     {
         "id": st.sampled_from([f"r{n}" for n in range(40)]),
-        "rider": st.sampled_from(["ann", "bob", "cy", None]),
+        "rider": st.sampled_from(["ann", "bob", "cy", "dee", "eve", None]),
         "minutes": st.sampled_from([0, 0, -1, -4, -11, -25, -46, 12]),
         "seats": st.just(2),
         "distance": st.sampled_from([None, 0.1, 0.2, 7.5, 1e-9, float("nan")]),
