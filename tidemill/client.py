@@ -116,6 +116,9 @@ class Client:
         if found is None:
             self.schemas.refresh()
             found = self.schemas.latest(topic)
+        known = self.contracts() if found is None else {}
+        if known:
+            raise StreamError(f"pipeline {self.name!r} has no contract for {suffix!r}{nearest(suffix, known)}")
         if found is None:
             raise StreamError(
                 f"no contract is published for {topic}; was pipeline {self.name!r} ever started on"
