@@ -12,7 +12,7 @@ from tidemill.pipeline import Pipeline
 from tidemill.results import Prediction, Rejection
 from tidemill.schemas.codec import Codec
 from tidemill.schemas.contract import Contract
-from tidemill.schemas.errors import StreamError
+from tidemill.schemas.errors import StreamError, nearest
 from tidemill.schemas.framing import Confluent
 from tidemill.streams.kafka.connection import Connection
 from tidemill.streams.kafka.follower import Follower
