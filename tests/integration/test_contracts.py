@@ -80,7 +80,6 @@ def test_schemas_show(mill):
     assert {row["topic"] for row in shown} == {"events", "validated", "features", "predictions", "labels"}
     schema = json.loads(mill.cli("schemas", "show", mill.name, "events"))
     assert schema["tidemill"] == {"key": "customer", "time": "at", "id": "id"}
-    assert "did you mean" in mill.cli("schemas", "show", mill.name, "event", code=2)
 
 
 def test_a_start_with_an_incompatible_contract_is_refused(mill, make_mill):
