@@ -82,5 +82,9 @@ def run_worker(
     else:
         committer = AtLeastOnce(connection, source, task.input_topic, plan.topic("changelog"), place)
     log.info("worker %s reads %s, %s", place, task.input_topic, options.delivery)
-    Loop(task, source, committer, followed=followed, metrics=metrics, now=time.time, options=options.loop).run(stop)
+    try:
+        Loop(task, source, committer, followed=followed, metrics=metrics, now=time.time, options=options.loop).run(stop)
+    finally:
+        if registry is not None:
+            registry.close()
     log.info("worker %s has stopped", place)

@@ -211,6 +211,8 @@ class Client:
     def close(self) -> None:
         """Deliver what is queued and release the connections."""
         self.flush()
+        if self._registry is not None:
+            self._registry.close()
 
     def __enter__(self) -> Self:
         return self

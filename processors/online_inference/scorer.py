@@ -75,9 +75,7 @@ class Scorer:
 
         def attempt(rows: Rows) -> Scores:
             filled = np.concatenate([rows, np.full(BLOCK - len(rows), rows[0])]) if self._fill else rows
-            # A fresh index: where a row stood in the batch is nothing for the model to see.
-            table = isinstance(batch, pd.DataFrame)
-            answer = call(batch.iloc[filled].reset_index(drop=True) if table else _in_order(batch[filled]))
+            answer = call(_block(batch, filled))
             if answer.shape != (len(filled), self._width):
                 raise ModelError(f"expected scores of shape {(len(filled), self._width)}, got {answer.shape}")
             return answer[: len(rows)]
@@ -106,6 +104,15 @@ class Scorer:
             except Exception as error:  # noqa: BLE001 - some row spoils it; the whole model finds out which, by blocks
                 log.debug("transforming the batch at once failed: %s", error)
         return frame, self._whole
+
+
+def _block(batch: Any, rows: Rows) -> Any:
+    """These rows in one memory layout, and with a fresh index: where a row stood in the batch is nothing for the model
+    to see. Columns are taken one by one, since pandas lays a taken block out by rows or by columns as its shape has it.
+    """
+    if isinstance(batch, pd.DataFrame):
+        return pd.DataFrame({name: column.array.take(rows) for name, column in batch.items()})
+    return _in_order(batch[rows])
 
 
 def _in_order(values: Any) -> Any:

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from tidemill.schemas.avsc import Node
 from tidemill.schemas.codec.resolution import stored_default
 from tidemill.schemas.columns import logical_type
-from tidemill.schemas.matching import field_of
+from tidemill.schemas.matching import field_of, mismatch
 
 
 class Kind(IntEnum):
@@ -131,7 +131,9 @@ def _flat(node: Node) -> tuple[Node | None, int]:
 
 
 def _direct(writer: Node, reader: Node) -> bool:
-    """Whether the kernel reads this as that: not where a symbol of the writer's may have no place."""
+    """Whether the kernel reads this as that: not where only null fits both, or a symbol of the writer's has no place."""
+    if mismatch(writer, reader):
+        return False
     if writer.type == "enum":
         return None not in _known_symbols(writer, reader)
     return logical_type(reader) != "decimal" or writer.type in ("bytes", "fixed")

@@ -25,6 +25,10 @@ class Registry:
         self._client = SchemaRegistryClient({"url": url})
         self._found: dict[int | bytes, Contract | None] = {}
 
+    def close(self) -> None:
+        """Release the connection."""
+        self._client.close()
+
     def by_fingerprint(self, fingerprint: bytes) -> Contract | None:  # noqa: ARG002
         """None: registries do not know fingerprints."""
         return None

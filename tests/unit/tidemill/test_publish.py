@@ -3,7 +3,7 @@ from datetime import timedelta
 import pytest
 
 import tidemill as tm
-from tidemill.schemas.errors import DeclarationError, StreamError
+from tidemill.schemas.errors import DeclarationError
 from tidemill.schemas.resolver import KnownSchemas
 from tidemill.streams.audit import audit
 from tidemill.streams.kafka.connection import Connection
@@ -95,5 +95,5 @@ def test_training_needs_the_features(declare):
 
 
 def test_an_unpublished_topic_cannot_be_read(declare):
-    with pytest.raises(StreamError, match="features"):
+    with pytest.raises(DeclarationError, match="features"):
         run(declare(publish=["predictions"])).features()

@@ -215,6 +215,32 @@ def test_what_cannot_predict_is_refused(model, target, wanted):
         Scorer(model, target)
 
 
+class Layouts:
+    """Remembers how the numbers lie in memory, and takes no missing value."""
+
+    def __init__(self):
+        self.seen = set()
+
+    def predict(self, frame):
+        if frame.isna().any(axis=None):
+            raise ValueError("Input X contains NaN")
+        values = np.asarray(frame)
+        self.seen.add((values.shape, values.strides))
+        return values.sum(axis=1)
+
+
+@pytest.mark.parametrize("others", [0, 1, 5, 2000])
+def test_a_model_sees_one_memory_layout_whatever_comes_together(others):
+    model = Layouts()
+    scorer = Scorer(model, Target())
+    alone = pd.DataFrame({"x": [1.0], "y": [2.0], "z": [3.0]})
+    for missing in (np.nan, 7.0):
+        rest = pd.DataFrame(np.full((others, 3), missing), columns=["x", "y", "z"])
+        scorer.score(alone)
+        scorer.score(pd.concat([alone, rest], ignore_index=True))
+    assert len(model.seen) == 1
+
+
 def test_a_river_classifier():
     model = river_models.LogisticRegression()
     scorer = Scorer(model, LATE)
