@@ -131,7 +131,7 @@ def _flat(node: Node) -> tuple[Node | None, int]:
 
 
 def _direct(writer: Node, reader: Node) -> bool:
-    """Whether the kernel reads this as that: not where only null fits both, or a symbol of the writer's has no place."""
+    """Whether the kernel reads this as that: not where only null fits both, or a symbol has no place."""
     if mismatch(writer, reader):
         return False
     if writer.type == "enum":
