@@ -107,7 +107,7 @@ class Scorer:
 
 
 def _block(batch: Any, rows: Rows) -> Any:
-    """These rows in one memory layout, and with a fresh index: where a row stood in the batch is not the model's to see.
+    """These rows in one memory layout and with a fresh index: where a row stood in the batch is not the model's to see.
 
     Columns are taken one by one, since pandas lays a taken block out by rows or by columns as its shape has it.
     """
