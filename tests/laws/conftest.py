@@ -241,8 +241,11 @@ def world(tmp_path_factory):
     data = pd.DataFrame(random.normal(size=(200, 3)), columns=MODEL_FEATURES)
     fitted = LogisticRegression().fit(data, random.random(200) < 0.5)
     model = ServedModel("m1", tuple(MODEL_FEATURES), Scorer(fitted, plan.target))
-    with pytest.MonkeyPatch.context() as patch:
-        # Expressions were tried on made-up rows when the plan was made; again for every worker would take minutes.
-        for module in ("sanity_check.stage", "feature_enrichment.plan"):
-            patch.setattr(f"tidemill.processors.{module}.require_rowwise", lambda *_: None)
-        yield World(plan, model)
+    return World(plan, model)
+
+
+@pytest.fixture(autouse=True)
+def expressions_are_tried_once(world, monkeypatch):
+    """They were tried on made-up rows when the plan was made; again for every worker would take minutes."""
+    for module in ("sanity_check.stage", "feature_enrichment.plan"):
+        monkeypatch.setattr(f"tidemill.processors.{module}.require_rowwise", lambda *_: None)

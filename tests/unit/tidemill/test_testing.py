@@ -1,6 +1,7 @@
 """`tm.testing.Driver`: a pipeline without a broker, as a user tests it."""
 
 import re
+import sys
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -357,6 +358,7 @@ def test_the_examples_in_the_how_to_run(tmp_path, monkeypatch):
     for name, code in blocks:
         (tmp_path / name).write_text("\n".join(line.removeprefix("    ") for line in code.splitlines()))
     monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.delitem(sys.modules, "orders", raising=False)
     namespace: dict[str, object] = {}
     exec(compile((tmp_path / "test_orders.py").read_text(), "test_orders.py", "exec"), namespace)
     tests = [value for name, value in namespace.items() if name.startswith("test_")]
