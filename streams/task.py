@@ -194,7 +194,8 @@ class Task:
             table = table.append_column("source_partition", pa.array(batch.origin.partition))
             table = table.append_column("source_offset", pa.array(batch.origin.offset))
         values = self._encoders[stage].encode(table.select(contract.arrow.names).cast(contract.arrow))
-        keys = [records.keys[row] for row in batch.origin.row]
+        rows = batch.origin.row
+        keys = records.keys if len(rows) == len(records) else list(map(records.keys.__getitem__, rows.tolist()))
         return Output(self.plan.output_of(stage), batch.origin.partition, batch.origin.timestamp, keys, values)
 
     def _changelog(self, positions: dict[int, int], offsets: dict[int, int]) -> list[ChangelogEntry]:
@@ -213,13 +214,17 @@ def _misplaced(batch: Batch, row: int, here: NDArray[np.int32]) -> str:
 
 def _within_limit(records: Records) -> tuple[Records, dict[int, int]]:
     """The records without the contents of those that are too large, and how many bytes each of these had."""
+    if _longest(records.values) + _longest(records.keys) <= MAX_EVENT_BYTES:
+        return records, {}
     sizes = ((len(value or b"") + len(key or b"")) for value, key in zip(records.values, records.keys, strict=True))
     large = {row: size for row, size in enumerate(sizes) if size > MAX_EVENT_BYTES}
-    if not large:
-        return records, large
     keys = [None if row in large else key for row, key in enumerate(records.keys)]
     values = [None if row in large else value for row, value in enumerate(records.values)]
     return replace(records, keys=keys, values=values), large
+
+
+def _longest(pieces: Sequence[bytes | None]) -> int:
+    return max(map(len, filter(None, pieces)), default=0)
 
 
 def _too_large(size: int) -> str:

@@ -66,6 +66,8 @@ class Encoding:
             unknown = codes.is_null().to_numpy(zero_copy_only=False) & (self._valid[slot] == 1)
             self.fits = self.fits and not unknown.any()
             self._words[slot] = codes.fill_null(0).to_numpy()
+        elif pa.types.is_decimal(array.type):
+            self._take_decimals(slot, array, column.size)
         elif column.kind in (Kind.BYTES, Kind.STRING):
             starts, data = _variable(array)
             self._words[slot], self._sizes[slot] = starts[:-1] + self._end, np.diff(starts)
@@ -79,6 +81,18 @@ class Encoding:
             self._add(data)
         else:
             self._words[slot] = _numbers(array)
+
+    def _take_decimals(self, slot: int, array: pa.Array, width: int | None) -> None:
+        """Unscaled, big-endian, two's complement: as few bytes as hold the number, or as many as the fixed has."""
+        wide = 16 if width is None else max(16, width)
+        digits, spare = _big_endian(array, wide)
+        if width is not None:
+            drop = np.full(self._rows, wide - width)
+            self.fits = self.fits and not ((spare < drop) & (self._valid[slot] == 1)).any()
+        else:
+            drop = spare
+        self._words[slot], self._sizes[slot] = np.arange(self._rows) * wide + drop + self._end, wide - drop
+        self._add(digits.ravel())
 
     def _add(self, data: NDArray[np.uint8]) -> None:
         self._pieces.append(data)
@@ -97,6 +111,19 @@ def _variable(array: pa.Array) -> tuple[NDArray[np.int64], NDArray[np.uint8]]:
     starts = np.frombuffer(offsets, dtype=np.int32)[array.offset : array.offset + len(array) + 1].astype(np.int64)
     content = np.frombuffer(data, dtype=np.uint8) if data is not None else np.zeros(0, dtype=np.uint8)
     return starts - starts[0], content[starts[0] : starts[-1]]
+
+
+def _big_endian(array: pa.Array, width: int) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
+    """128-bit numbers as rows of at least 16 big-endian bytes, and how many bytes in front only repeat the sign."""
+    here = slice(array.offset, array.offset + len(array))
+    small = np.frombuffer(array.buffers()[1] or b"", dtype=np.uint8).reshape(-1, 16)[here, ::-1]
+    sign = np.where(small[:, 0] >= 0x80, 0xFF, 0).astype(np.uint8)
+    digits = np.repeat(sign[:, None], width, axis=1)
+    digits[:, width - 16 :] = small
+    repeated = np.logical_and.accumulate(digits[:, :-1] == sign[:, None], axis=1)
+    # A byte can go if the one behind it begins with the sign's bit.
+    repeated &= (digits[:, 1:] ^ sign[:, None]) < 0x80
+    return digits, repeated.sum(axis=1)
 
 
 def _numbers(array: pa.Array) -> NDArray[Any]:

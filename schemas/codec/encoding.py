@@ -18,9 +18,7 @@ class Encoder:
     def __init__(self, contract: Contract) -> None:
         self._contract = contract
         self._fields = [(field, writer_of(field.node)) for field in contract.fields]
-        # A decimal is written with as few bytes as it needs, which the kernel does not know how to tell.
-        decimal = any(pa.types.is_decimal(field.arrow) for field in contract.fields)
-        self._program = None if decimal else compile_program(contract.node, contract.node, contract.arrow)
+        self._program = compile_program(contract.node, contract.node, contract.arrow)
         self._loose = {field.name: _rebuilt(field.arrow, lambda leaf: leaf) for field in contract.fields}
         self._stored = {field.name: _rebuilt(field.arrow, _integer) for field in contract.fields}
 

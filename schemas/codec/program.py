@@ -63,6 +63,8 @@ class Column:
     symbols: tuple[str, ...]
     """For an enum: the reader's symbol for each number that the writer may write."""
     default: Any
+    size: int | None = None
+    """For a fixed: its bytes."""
 
 
 @dataclass(frozen=True)
@@ -107,7 +109,8 @@ def _column(field: pa.Field, reader: Any, place: tuple[int, Kind, Node, Node] | 
     if place is None:
         return Column(field, None, Kind.NULL, None, (), stored_default(reader.type, reader.default))
     slot, kind, writer, target = place
-    return Column(field, slot, kind, target, tuple(filter(None, _known_symbols(writer, target))), None)
+    symbols = tuple(filter(None, _known_symbols(writer, target)))
+    return Column(field, slot, kind, target, symbols, None, target.size if target.type == "fixed" else None)
 
 
 def _known_symbols(writer: Node, reader: Node) -> list[str | None]:

@@ -157,3 +157,28 @@ def test_the_canonical_form_is_enough_to_read_a_datum():
     contract = record(d=DECIMAL, t=MICROS)
     (datum,) = Codec(contract, KnownSchemas(), prefix=b"").encode_rows([{"d": "1.28", "t": 7}])
     assert fastavro.schemaless_reader(io.BytesIO(datum), json.loads(contract.canonical)) == {"d": b"\x00\x80", "t": 7}
+
+
+@pytest.mark.parametrize("size", [None, 16, 17, 40])
+def test_decimals_of_every_length_are_read_back_by_fastavro(size):
+    digits = {"logicalType": "decimal", "precision": 38, "scale": 0}
+    kind = {"type": "bytes"} if size is None else {"type": "fixed", "name": "D", "size": size}
+    contract = record(a=["null", {**kind, **digits}])
+    powers = [2**bits + near for bits in range(0, 126, 7) for near in (-1, 0, 1)]
+    values = [None, *[Decimal(sign * power) for power in powers for sign in (1, -1)], None, Decimal(0)]
+    table = pa.Table.from_arrays([pa.array(values, pa.decimal128(38, 0))], schema=contract.arrow)
+    schema = fastavro.parse_schema(contract.schema)
+    for part, expected in ((table, values), (table.slice(5, 20), values[5:25])):
+        for message, value in zip(encode(contract, part), expected, strict=True):
+            assert fastavro.schemaless_reader(io.BytesIO(message), schema) == {"a": value}
+            if value is not None:
+                # The bit length with the sign's bit, in whole bytes; one byte, or two, says how many.
+                shortest = (int(value) if value >= 0 else ~int(value)).bit_length() // 8 + 1
+                assert len(message) == 1 + (1 + shortest if size is None else size)
+
+
+def test_a_decimal_that_its_fixed_does_not_hold_is_named():
+    contract = record(a={**DECIMAL, "type": "fixed", "name": "D", "size": 2})
+    table = pa.Table.from_arrays([pa.array([Decimal("1.00"), Decimal("999.99")], pa.decimal128(6, 2))], ["a"])
+    with pytest.raises(EncodeError, match=r"row 1, field 'a': .*999\.99"):
+        encode(contract, table)
