@@ -4,7 +4,7 @@ BIN := .venv/bin
 INSTALLED := .venv/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo check test format lock wheel compose-check clean
+.PHONY: help install demo check test bench bench-scale format lock wheel compose-check clean
 
 help:  ## Show this help
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -31,6 +31,12 @@ check: $(INSTALLED)  ## Lint, types and architecture
 
 test: $(INSTALLED)  ## All tests, on a real embedded Kafka
 	$(BIN)/pytest -q
+
+bench: $(INSTALLED)  ## Throughput, latency and codec as ratios of one run; needs an idle machine
+	$(BIN)/python benchmarks/bench.py $(ARGS)
+
+bench-scale: $(INSTALLED)  ## Cost per event over partitions, workers, keys and features, into docs/
+	$(BIN)/python benchmarks/scale.py $(ARGS)
 
 format: $(INSTALLED)  ## Format the code and apply safe lint fixes
 	$(BIN)/ruff format .
