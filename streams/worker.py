@@ -3,11 +3,13 @@
 import logging
 import time
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 
 from tidemill.processors.online_inference.artefact import preload
 from tidemill.schemas.errors import DeclarationError, nearest
 from tidemill.schemas.framing import Confluent
+from tidemill.streams.in_flight import InFlight
 from tidemill.streams.kafka.committer import AtLeastOnce, ExactlyOnce
 from tidemill.streams.kafka.connection import Connection
 from tidemill.streams.kafka.follower import Follower
@@ -75,16 +77,29 @@ def run_worker(
         followed.append(
             ModelFollower(plan, task.inference, stream, KafkaReader(connection), options.trusted_models, metrics.serves)
         )
-    source = KafkaSource(connection, task.input_topic, group, place, task)
+    executor = ThreadPoolExecutor(1, thread_name_prefix="commit")
+    in_flight = InFlight(task, executor)
+    source = KafkaSource(connection, task.input_topic, group, place, in_flight)
     committer: Committer
     if options.delivery == "exactly-once":
         committer = ExactlyOnce(connection, source, task.input_topic, plan.topic("changelog"), place)
     else:
         committer = AtLeastOnce(connection, source, task.input_topic, plan.topic("changelog"), place)
     log.info("worker %s reads %s, %s", place, task.input_topic, options.delivery)
+    loop = Loop(
+        task,
+        source,
+        committer,
+        followed=followed,
+        metrics=metrics,
+        now=time.time,
+        options=options.loop,
+        in_flight=in_flight,
+    )
     try:
-        Loop(task, source, committer, followed=followed, metrics=metrics, now=time.time, options=options.loop).run(stop)
+        loop.run(stop)
     finally:
+        executor.shutdown()
         if registry is not None:
             registry.close()
     log.info("worker %s has stopped", place)

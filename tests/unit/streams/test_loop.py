@@ -1,7 +1,11 @@
+import threading
+from concurrent.futures import ThreadPoolExecutor
+
 import numpy as np
 import pytest
 
 from tidemill.schemas.errors import CommitAborted, Fenced, StreamError
+from tidemill.streams.in_flight import InFlight
 from tidemill.streams.loop import Loop, LoopOptions
 from tidemill.streams.metrics import Metrics
 from tidemill.streams.ports import Prepared, Records, StageCounts
@@ -74,7 +78,7 @@ class Followed:
 
 @pytest.fixture
 def loop():
-    def make(fake, now=lambda: 10.0, **options):
+    def make(fake, now=lambda: 10.0, executor=None, **options):
         metrics = Metrics()
         made = Loop(
             fake,
@@ -84,6 +88,7 @@ def loop():
             metrics=metrics,
             now=now,
             options=LoopOptions(**options) if options else None,
+            in_flight=InFlight(fake, executor) if executor else None,
         )
         return made, metrics
 
@@ -210,3 +215,52 @@ def test_the_lag_is_asked_for_once_in_a_while(loop):
     for _ in range(4):
         made.step()
     assert fake.calls.count(("lag",)) == 2
+
+
+class Slow(Fake):
+    """Commits that last until the next batch was prepared."""
+
+    def __init__(self, *given):
+        super().__init__(*given)
+        self.second = threading.Event()
+
+    def prepare(self, given):
+        made = super().prepare(given)
+        if self.names().count("prepare") > 1:
+            self.second.set()
+        return made
+
+    def commit(self, prepared):
+        assert self.second.wait(10)
+        super().commit(prepared)
+
+
+def test_a_batch_is_prepared_while_the_one_before_is_committed(loop):
+    fake = Slow([1, 2])
+    with ThreadPoolExecutor(1) as executor:
+        made, metrics = loop(fake, executor=executor)
+        made.run(rounds(2))
+    assert fake.names() == ["start", "follow", "prepare", "follow", "prepare"] + ["commit", "committed"] * 2 + [
+        "source closed",
+        "committer closed",
+    ]
+    assert metrics.registry.get_sample_value("tidemill_batch_events_sum") == 3
+
+
+def test_what_was_prepared_on_a_commit_that_failed_is_dropped(loop):
+    fake = Slow([1, 2, 4], [CommitAborted("rolled back")])
+    with ThreadPoolExecutor(1) as executor:
+        made, metrics = loop(fake, executor=executor)
+        made.run(rounds(3))
+    assert fake.names()[:6] == ["start", "follow", "prepare", "follow", "prepare", "commit"]
+    assert fake.names()[6:] == [
+        "rewind",
+        "follow",
+        "prepare",
+        "commit",
+        "committed",
+        "source closed",
+        "committer closed",
+    ]
+    assert [call for call in fake.calls if call[0] == "committed"] == [("committed", 4)]
+    assert metrics.registry.get_sample_value("tidemill_commits_aborted_total") == 1
