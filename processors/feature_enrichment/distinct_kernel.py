@@ -3,6 +3,9 @@
 A key has a linked list of entries for each field: its values by bucket, newest bucket first, each value once in a
 bucket. Entries live in one pool, and those that are free form a list of their own. It is a kernel of its own so that
 windows without distinct counts neither load nor pass through it.
+
+The last count of each list is remembered and kept up while events stay in its bucket, which in order they mostly do: a
+window is walked in full only when a key's bucket changes. What is remembered is what the walk would find.
 """
 
 import numpy as np
@@ -17,7 +20,11 @@ ENTRY = 3
 FREE, USED = range(2)
 NONE = -1
 
-# The newest bucket of a key that had no event.
+# What is remembered of a list: the bucket whose window was counted, and the count.
+OF_BUCKET, COUNT = range(2)
+REMEMBERED = 2
+
+# No bucket at all: of a key that had no event, or of a list that was not counted.
 NEVER = np.iinfo(np.int64).min
 
 # 2^64 divided by the golden ratio, as a signed number: multiplying by it spreads values that are close (Knuth, The Art
@@ -38,6 +45,7 @@ def update(
     limits: _Ints,
     newest: _Ints,
     heads: _Ints,
+    counted: _Ints,
     entries: _Ints,
     pool: _Ints,
     span: int,
@@ -47,7 +55,8 @@ def update(
     """Count into `out` what differs in each event's window, up to the limit, then add the event's own values.
 
     `codes` is [event, list], the values as 64 bits; they are missing where `values` of the list's field is NaN. `heads`
-    is [slot, list]. A slot below zero is an event without a key. The pool must have a free entry per event and list.
+    is [slot, list], `counted` [slot, list, what is remembered]. A slot below zero is an event without a key. The pool
+    must have a free entry per event and list.
     """
     size = 2
     for d in range(len(limits)):
@@ -63,8 +72,11 @@ def update(
             continue
         bucket = buckets[i]
         for d in range(len(limits)):
-            number += 1
-            out[i, d] = _count(heads[slot, d], bucket, span, limits[d], entries, table, marks, number)
+            if counted[slot, d, OF_BUCKET] != bucket:
+                number += 1
+                counted[slot, d, COUNT] = _count(heads[slot, d], bucket, span, limits[d], entries, table, marks, number)
+                counted[slot, d, OF_BUCKET] = bucket
+            out[i, d] = counted[slot, d, COUNT]
         if newest[slot] != NEVER and bucket <= newest[slot] - kept:
             continue
         if bucket > newest[slot]:
@@ -73,7 +85,7 @@ def update(
                 _prune(slot, d, bucket - kept, heads, entries, pool)
         for d in range(len(limits)):
             if not np.isnan(values[i, fields[d]]):
-                _add(slot, d, bucket, codes[i, d], limits[d], heads, entries, pool)
+                _add(slot, d, bucket, span, codes[i, d], limits[d], heads, counted, entries, pool)
 
 
 @njit(cache=True, nogil=True)
@@ -113,8 +125,19 @@ def _prune(slot: int, d: int, oldest: int, heads: _Ints, entries: _Ints, pool: _
 
 
 @njit(cache=True, nogil=True)
-def _add(slot: int, d: int, bucket: int, value: int, limit: int, heads: _Ints, entries: _Ints, pool: _Ints) -> None:
-    """Put the value first in its bucket, unless it is there or the bucket is full."""
+def _add(
+    slot: int,
+    d: int,
+    bucket: int,
+    span: int,
+    value: int,
+    limit: int,
+    heads: _Ints,
+    counted: _Ints,
+    entries: _Ints,
+    pool: _Ints,
+) -> None:
+    """Put the value first in its bucket, unless it is there or the bucket is full; `counted` is of this bucket."""
     before = NONE
     entry: int = heads[slot, d]
     while entry != NONE and entries[entry, BUCKET] > bucket:
@@ -127,6 +150,11 @@ def _add(slot: int, d: int, bucket: int, value: int, limit: int, heads: _Ints, e
         if there == limit or entries[entry, VALUE] == value:
             return
         entry = entries[entry, NEXT]
+    if counted[slot, d, COUNT] < limit:
+        while entry != NONE and entries[entry, BUCKET] > bucket - span and entries[entry, VALUE] != value:
+            entry = entries[entry, NEXT]
+        if entry == NONE or entries[entry, BUCKET] <= bucket - span:
+            counted[slot, d, COUNT] += 1
     made = _take_entry(entries, pool)
     entries[made, NEXT] = following
     entries[made, BUCKET] = bucket
@@ -185,13 +213,22 @@ def listed(slots: _Ints, d: int, count: int, heads: _Ints, entries: _Ints) -> _I
 
 @njit(cache=True, nogil=True)
 def restore(
-    slots: _Ints, counts: _Ints, d: int, buckets: _Ints, values: _Ints, heads: _Ints, entries: _Ints, pool: _Ints
+    slots: _Ints,
+    counts: _Ints,
+    d: int,
+    buckets: _Ints,
+    values: _Ints,
+    heads: _Ints,
+    counted: _Ints,
+    entries: _Ints,
+    pool: _Ints,
 ) -> None:
     """Replace the slots' lists by `counts` entries each, in order; of a slot given twice, the later wins."""
     at = 0
     for i in range(len(slots)):
         _give_back(heads[slots[i], d], entries, pool)
         heads[slots[i], d] = NONE
+        counted[slots[i], d, OF_BUCKET] = NEVER
         before = NONE
         for _ in range(counts[i]):
             made = _take_entry(entries, pool)

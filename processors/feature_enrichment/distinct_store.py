@@ -23,6 +23,7 @@ class DistinctStore:
         self._limits = np.array(list(window.limits.values()), np.int64)
         self._newest: NDArray[np.int64] = np.zeros(0, np.int64)
         self._heads: NDArray[np.int64] = np.zeros((0, len(self._fields)), np.int64)
+        self._counted: NDArray[np.int64] = np.zeros((0, len(self._fields), kernel.REMEMBERED), np.int64)
         self._entries: NDArray[np.int64] = np.zeros((0, kernel.ENTRY), np.int64)
         self._pool = np.array([kernel.NONE, 0], np.int64)
 
@@ -31,6 +32,7 @@ class DistinctStore:
         if slots > len(self._newest):
             self._newest = grown(self._newest, slots, kernel.NEVER)
             self._heads = grown(self._heads, slots, kernel.NONE)
+            self._counted = grown(self._counted, slots, kernel.NEVER)
 
     def update(
         self,
@@ -57,6 +59,7 @@ class DistinctStore:
             self._limits,
             self._newest,
             self._heads,
+            self._counted,
             self._entries,
             self._pool,
             self._window.buckets,
@@ -84,7 +87,7 @@ class DistinctStore:
             counts = pc.list_value_length(lists[0]).to_numpy(zero_copy_only=False).astype(np.int64)
             values, buckets = (column.flatten().to_numpy(zero_copy_only=False).astype(np.int64) for column in lists)
             self._reserve(len(values))
-            kernel.restore(slots, counts, d, buckets, values, self._heads, self._entries, self._pool)
+            kernel.restore(slots, counts, d, buckets, values, self._heads, self._counted, self._entries, self._pool)
 
     def _reserve(self, entries: int) -> None:
         """Make room for this many entries more than were ever used."""
