@@ -107,6 +107,15 @@ def test_state_comes_back_from_rows():
     assert restored.rows(np.array([1, 0])).equals(store.rows(np.array([0, 1])))
 
 
+def test_restored_state_replaces_what_a_key_had():
+    store = make()
+    feed(store, pa.array(["u"]))
+    saved = store.rows(store.changed())
+    feed(store, pa.array(["v", "w"]))
+    store.apply(saved)
+    assert feed(store, pa.array(["u", "v", "v"])) == [1, 1, 2]
+
+
 def test_memory_does_not_grow_with_the_log():
     store = make(limit=5)
     for second in range(0, 3000, 10):
