@@ -12,15 +12,19 @@ from tidemill.pipeline import Pipeline
 from tidemill.processors.feature_enrichment import (
     count,
     decayed_mean,
+    distinct,
     expression,
     fields,
     file_table,
+    first,
     last,
     lookup,
     max,  # noqa: A004 - the names that SQL has for them
     mean,
     min,  # noqa: A004
+    std,
     sum,  # noqa: A004
+    time_since_last,
     topic_table,
     window,
 )
@@ -72,9 +76,11 @@ __all__ = [
     "check",
     "count",
     "decayed_mean",
+    "distinct",
     "expression",
     "fields",
     "file_table",
+    "first",
     "last",
     "lookup",
     "matches",
@@ -86,8 +92,10 @@ __all__ = [
     "not_older_than",
     "one_of",
     "present",
+    "std",
     "sum",
     "testing",
+    "time_since_last",
     "topic_table",
     "unique",
     "window",

@@ -4,11 +4,15 @@ from tidemill.processors.feature_enrichment.aggregates import (
     Aggregate,
     count,
     decayed_mean,
+    distinct,
+    first,
     last,
     max,  # noqa: A004 - the names that SQL has for them
     mean,
     min,  # noqa: A004
+    std,
     sum,  # noqa: A004
+    time_since_last,
 )
 from tidemill.processors.feature_enrichment.enrichment import FeatureEnrichment
 from tidemill.processors.feature_enrichment.expression import Expression, Fields, expression, fields
@@ -37,15 +41,19 @@ __all__ = [
     "Window",
     "count",
     "decayed_mean",
+    "distinct",
     "expression",
     "fields",
     "file_table",
+    "first",
     "last",
     "lookup",
     "max",
     "mean",
     "min",
+    "std",
     "sum",
+    "time_since_last",
     "topic_table",
     "window",
 ]

@@ -15,25 +15,37 @@ class Kind(StrEnum):
     COUNT = "count"
     SUM = "sum"
     MEAN = "mean"
+    STD = "std"
     MIN = "min"
     MAX = "max"
+    FIRST = "first"
     LAST = "last"
     DECAYED_MEAN = "decayed_mean"
+    DISTINCT = "distinct"
+    TIME_SINCE_LAST = "time_since_last"
 
 
 @dataclass(frozen=True)
 class Aggregate:
-    """One aggregate over one field; made by `count`, `sum`, `mean`, `min`, `max`, `last` and `decayed_mean`."""
+    """One aggregate over one field, or over the events; made by the functions of this module."""
 
     kind: Kind
     field: str | None = None
-    """The field aggregated; None counts events."""
+    """The field aggregated; None is the events themselves."""
     half_life: int | None = None
     """In microseconds; only of a decayed mean."""
+    limit: int | None = None
+    """How far values are counted; only of a distinct count."""
+
+    @property
+    def counts(self) -> bool:
+        """Whether it is a whole number that is never null; otherwise it is a double."""
+        return self.kind in (Kind.COUNT, Kind.DISTINCT)
 
     def describe(self) -> dict[str, Any]:
         """All that decides its values."""
-        return {"kind": self.kind.value, "field": self.field, "half_life_us": self.half_life}
+        described = {"kind": self.kind.value, "field": self.field, "half_life_us": self.half_life}
+        return described if self.limit is None else {**described, "limit": self.limit}
 
 
 def count(field: str | None = None) -> Aggregate:
@@ -51,6 +63,14 @@ def mean(field: str) -> Aggregate:
     return Aggregate(Kind.MEAN, _named(Kind.MEAN, field))
 
 
+def std(field: str) -> Aggregate:
+    """The sample standard deviation of the field's values, with n - 1 below; null when there are fewer than two.
+
+    Computed from deviations and not from squares of the values, so that it holds where they are large and close.
+    """
+    return Aggregate(Kind.STD, _named(Kind.STD, field))
+
+
 def min(field: str) -> Aggregate:  # noqa: A001
     """The least of the field's values; null when there are none."""
     return Aggregate(Kind.MIN, _named(Kind.MIN, field))
@@ -59,6 +79,11 @@ def min(field: str) -> Aggregate:  # noqa: A001
 def max(field: str) -> Aggregate:  # noqa: A001
     """The greatest of the field's values; null when there are none."""
     return Aggregate(Kind.MAX, _named(Kind.MAX, field))
+
+
+def first(field: str) -> Aggregate:
+    """The value in the window's earliest bucket that was read first from the log; null when there are no values."""
+    return Aggregate(Kind.FIRST, _named(Kind.FIRST, field))
 
 
 def last(field: str) -> Aggregate:
@@ -75,6 +100,26 @@ def decayed_mean(field: str, half_life: str | timedelta = "6h") -> Aggregate:
     if span == 0:
         raise DeclarationError("decayed_mean() expected a half_life longer than zero")
     return Aggregate(Kind.DECAYED_MEAN, _named(Kind.DECAYED_MEAN, field), span)
+
+
+def distinct(field: str, limit: int = 100) -> Aggregate:
+    """How many different values the field had, counted up to `limit`; 0 when none.
+
+    Exact below the limit; `limit` itself means that many or more. Numbers, booleans, dates and timestamps are told
+    apart by their value; text by a 64-bit hash of it (BLAKE2b, RFC 7693), which takes two of n texts for one another
+    with a probability of about n² / 2⁶⁵. Every bucket keeps up to `limit` values.
+    """
+    if not isinstance(limit, int) or isinstance(limit, bool) or limit < 1:
+        raise DeclarationError(f"distinct() expected a limit of at least 1, a whole number; got {limit!r}")
+    return Aggregate(Kind.DISTINCT, _named(Kind.DISTINCT, field), limit=limit)
+
+
+def time_since_last() -> Aggregate:
+    """Seconds since the event in the window's latest bucket that was read last; null when there are no events.
+
+    Negative, by less than one resolution, where that event lies in the same bucket and its time is the later one.
+    """
+    return Aggregate(Kind.TIME_SINCE_LAST)
 
 
 def _named(kind: Kind, field: str) -> str:

@@ -156,18 +156,22 @@ class Plan:
                     f"event field, or a feature that does not depend on windows"
                 )
             kind = self._scope[aggregate.field].type
-            numeric = pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_boolean(kind)
-            if aggregate.kind is not Kind.COUNT and not numeric:
+            suits = pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_boolean(kind)
+            expected = "integers, floating-point numbers or booleans"
+            if aggregate.kind is Kind.DISTINCT:
+                suits = suits or key_kind(kind) is not None
+                expected = "numbers, booleans, strings, dates, or timestamps in UTC or without a time zone"
+            if aggregate.kind is not Kind.COUNT and not suits:
                 raise DeclarationError(
                     f"{what}: {name} is the {aggregate.kind.value} of {aggregate.field!r}, which is {kind}; expected "
-                    f"integers, floating-point numbers or booleans"
+                    f"{expected}"
                 )
         self.windows.append(window)
         self._windowed.update(window.names)
         self._read(window.fields)
         for name, aggregate in window.aggregates:
-            counts = aggregate.kind is Kind.COUNT
-            self._declare(pa.field(name, pa.int64() if counts else pa.float64(), nullable=not counts))
+            kind = pa.int64() if aggregate.counts else pa.float64()
+            self._declare(pa.field(name, kind, nullable=not aggregate.counts))
 
     def _add_fields(self, fields: Fields) -> None:
         for name in fields.names:

@@ -13,6 +13,13 @@ late counts and sees its whole window; a later one sees what is left of it.
 How the aggregates are computed, to the bit: in float64; within a bucket in log order, from the newest bucket to the
 oldest between them. A decayed mean is sum(w * sum of the bucket) / sum(w * values in the bucket), with
 w = 2^(-(bucket's age * resolution) / half_life), ages being counted from the newest bucket in the window with values.
+
+A standard deviation is that of a sample. Within a bucket, n, the mean and M2, the sum of squared deviations, grow by
+Welford's method (Technometrics 4, 1962), from zeros: n += 1, d = x - mean, mean += d / n, M2 += d * (x - mean). Into
+the newest bucket with values, those before it are merged by that of Chan, Golub and LeVeque (Stanford STAN-CS-79-773):
+with d = their mean - mean and N = n + their n,
+M2 += their M2 + d * d * (n * their n / N), mean += d * (their n / N), n = N.
+The result is sqrt(M2 / (n - 1)).
 """
 
 import hashlib
@@ -22,11 +29,15 @@ from datetime import timedelta
 from typing import Any
 
 from tidemill.processors.duration import duration
-from tidemill.processors.feature_enrichment.aggregates import Aggregate
+from tidemill.processors.feature_enrichment.aggregates import Aggregate, Kind
 from tidemill.schemas.errors import DeclarationError
 
 _DEFAULT_BUCKETS = 64
 _MOST_BUCKETS = 1_000_000
+# At 16 bytes each, one key's values fit into a message of the changelog, with room for the rest.
+_MOST_VALUES = 150_000
+# What makes an aggregate, for those who gave something else.
+_AGGREGATES = ", ".join(f"{kind.value}()" for kind in Kind)
 
 
 @dataclass(frozen=True)
@@ -60,10 +71,20 @@ class Window:
         return tuple(sorted({a.field for _, a in self.aggregates if a.field is not None}))
 
     @property
+    def limits(self) -> dict[str, int]:
+        """By each field whose values are told apart, in order, how many of them a bucket keeps."""
+        found: dict[str, int] = {}
+        for _, aggregate in self.aggregates:
+            if aggregate.field is not None and aggregate.limit is not None:
+                found[aggregate.field] = max(aggregate.limit, found.get(aggregate.field, 0))
+        return dict(sorted(found.items()))
+
+    @property
     def state_name(self) -> str:
         """A name for its state which changes whenever the state would mean something else."""
         state = [self.key, self.over, self.resolution, self.grace]
         state += sorted({f"{a.kind.value} {a.field}" for _, a in self.aggregates})
+        state += [self.limits] if self.limits else []
         return f"window-{self.key}-{hashlib.sha256(json.dumps(state).encode()).hexdigest()[:8]}"
 
     def describe(self) -> dict[str, Any]:
@@ -102,10 +123,7 @@ def window(
         raise DeclarationError(f"window({key!r}) has no features; add some, such as flights=count()")
     for name, aggregate in aggregates.items():
         if not isinstance(aggregate, Aggregate):
-            raise DeclarationError(
-                f"window({key!r}): {name} must be one of count(), sum(), mean(), min(), max(), last(), decayed_mean(); "
-                f"got {aggregate!r}"
-            )
+            raise DeclarationError(f"window({key!r}): {name} must be one of {_AGGREGATES}; got {aggregate!r}")
     span = duration(over)
     step = duration(resolution) if resolution is not None else -(-span // _DEFAULT_BUCKETS)
     if span == 0 or step == 0:
@@ -115,5 +133,12 @@ def window(
         raise DeclarationError(
             f"window({key!r}): over and grace make {made.kept_buckets:,} steps of the resolution; "
             f"expected at most {_MOST_BUCKETS:,}, so choose a coarser resolution"
+        )
+    most_values = made.kept_buckets * sum(made.limits.values())
+    if most_values > _MOST_VALUES:
+        raise DeclarationError(
+            f"window({key!r}): the limits of distinct() let a key keep {most_values:,} values in {made.kept_buckets:,} "
+            f"steps of the resolution; expected at most {_MOST_VALUES:,}, so choose a lower limit or a coarser "
+            f"resolution"
         )
     return made

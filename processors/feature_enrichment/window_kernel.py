@@ -9,20 +9,30 @@ The inner loops index elements and take no views of rows: numba counts reference
 work itself.
 """
 
+import math
+
 import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-# What a node holds beside its values: the node of the next older bucket, its own bucket, and how many events it had.
-NEXT, BUCKET, EVENTS = range(3)
-LINKS = 3
+# What a node holds beside its values: the node of the next older bucket, its own bucket, how many events it had, and
+# the time of the last of them in log order.
+NEXT, BUCKET, EVENTS, TIME = range(4)
+LINKS = 4
 
-# What is kept of a field in a bucket: how many values, their sum, least, greatest, and the last in log order.
-N, SUM, MIN, MAX, LAST = range(5)
-PARTS = 5
+# What can be kept of a field in a bucket: how many values, their sum, mean, squared deviations from that, least,
+# greatest, and the first and last in log order. Only what the window reads has a column.
+N, SUM, MEAN, M2, MIN, MAX, FIRST, LAST = range(8)
+_EMPTY = (0.0, 0.0, 0.0, 0.0, np.inf, -np.inf, np.nan, np.nan)
 
-# What an aggregate makes of them. OF_EVENTS needs no field.
-OF_EVENTS, OF_COUNT, OF_SUM, OF_MEAN, OF_MIN, OF_MAX, OF_LAST, OF_DECAYED_MEAN = range(8)
+# What a column of values is: its part, its field, and the column of that field's N. N comes before the field's others,
+# and MEAN right before M2, which keeps both.
+PART, FIELD, OWN_N = range(3)
+
+# What an aggregate makes of them, from which column, with which column of N, and which row of weights.
+CODE, COLUMN, COUNTED, WEIGHTS = range(4)
+# OF_EVENTS and OF_TIME need no columns. Those up to OF_SUM are never null.
+OF_EVENTS, OF_COUNT, OF_SUM, OF_TIME, OF_MEAN, OF_STD, OF_MIN, OF_MAX, OF_FIRST, OF_LAST, OF_DECAYED_MEAN = range(11)
 
 # The pool's two registers: the first free node, and how many nodes were ever used.
 FREE, USED = range(2)
@@ -36,11 +46,13 @@ _Bytes = NDArray[np.uint8]
 @njit(cache=True, nogil=True)
 def update(
     slots: _Ints,
+    times: _Ints,
     buckets: _Ints,
     values: _Floats,
     heads: _Ints,
     dirty: _Bytes,
     links: _Ints,
+    columns: _Ints,
     parts: _Floats,
     pool: _Ints,
     span: int,
@@ -52,10 +64,11 @@ def update(
 ) -> None:
     """Read each event's window into a row of `out`, then add the event; a slot below zero is an event without a key.
 
-    `values` is [event, field] with NaN for what is missing; `parts` is [node, field, part]; `aggregates` is [aggregate,
-    (code, field, row of weights)]. `out` and `valid` come zeroed. The pool must have a free node per event.
+    `times` are microseconds, any two less than 2^63 apart. `values` is [event, field] with NaN for what is missing;
+    `parts` is [node, column]. `out` and `valid` come zeroed. The pool must have a free node per event.
     """
     seen = np.empty(len(aggregates), np.float64)
+    means = np.empty(len(aggregates), np.float64)
     newest = np.empty(len(aggregates), np.int64)
     for i in range(len(slots)):
         slot = slots[i]
@@ -68,68 +81,92 @@ def update(
         while node != NONE and links[node, BUCKET] > bucket:
             node = links[node, NEXT]
         while node != NONE and links[node, BUCKET] > bucket - span:
-            _combine(node, links, parts, aggregates, weights, seen, newest, i, out)
+            _combine(node, times[i], links, parts, aggregates, weights, seen, means, newest, i, out)
             node = links[node, NEXT]
         for a in range(len(aggregates)):
-            code = aggregates[a, 0]
-            valid[i, a] = code <= OF_SUM or seen[a] > 0.0
-            if code in (OF_MEAN, OF_DECAYED_MEAN) and seen[a] > 0.0:
-                out[i, a] /= seen[a]
+            code = aggregates[a, CODE]
+            valid[i, a] = code <= OF_SUM or seen[a] > (1.0 if code == OF_STD else 0.0)
+            if valid[i, a] == 1:
+                if code in (OF_MEAN, OF_DECAYED_MEAN):
+                    out[i, a] /= seen[a]
+                elif code == OF_STD:
+                    out[i, a] = math.sqrt(out[i, a] / (seen[a] - 1.0))
 
-        node = _place(slot, bucket, kept, heads, links, parts, pool)
+        node = _place(slot, bucket, kept, heads, links, columns, parts, pool)
         if node != NONE:
             dirty[slot] = 1
-            _add(node, i, values, links, parts)
+            links[node, EVENTS] += 1
+            links[node, TIME] = times[i]
+            _add(node, i, values, columns, parts)
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, inline="always")
 def _combine(
     node: int,
+    time: int,
     links: _Ints,
     parts: _Floats,
     aggregates: _Ints,
     weights: _Floats,
     seen: _Floats,
+    means: _Floats,
     newest: _Ints,
     i: int,
     out: _Floats,
 ) -> None:
     """Add an older bucket to the event's row of `out`; `seen` counts the values, with their weights if decayed."""
     for a in range(len(aggregates)):
-        code = aggregates[a, 0]
+        code = aggregates[a, CODE]
         if code == OF_EVENTS:
             out[i, a] += links[node, EVENTS]
             continue
-        f = aggregates[a, 1]
-        n = parts[node, f, N]
+        if code == OF_TIME:
+            if seen[a] == 0.0:
+                out[i, a] = (time - links[node, TIME]) / 1e6
+                seen[a] = 1.0
+            continue
+        n = parts[node, aggregates[a, COUNTED]]
         if n == 0.0:
             continue
-        if code == OF_COUNT:
-            out[i, a] += n
-        elif code in (OF_SUM, OF_MEAN):
-            out[i, a] += parts[node, f, SUM]
+        value = parts[node, aggregates[a, COLUMN]]
+        if code in (OF_COUNT, OF_SUM, OF_MEAN):
+            out[i, a] += value
         elif code == OF_MIN:
-            if seen[a] == 0.0 or parts[node, f, MIN] < out[i, a]:
-                out[i, a] = parts[node, f, MIN]
+            if seen[a] == 0.0 or value < out[i, a]:
+                out[i, a] = value
         elif code == OF_MAX:
-            if seen[a] == 0.0 or parts[node, f, MAX] > out[i, a]:
-                out[i, a] = parts[node, f, MAX]
+            if seen[a] == 0.0 or value > out[i, a]:
+                out[i, a] = value
+        elif code == OF_FIRST:
+            out[i, a] = value
         elif code == OF_LAST:
             if seen[a] == 0.0:
-                out[i, a] = parts[node, f, LAST]
+                out[i, a] = value
+        elif code == OF_STD:
+            mean = parts[node, aggregates[a, COLUMN] - 1]
+            if seen[a] == 0.0:
+                out[i, a] = value
+                means[a] = mean
+            else:
+                delta = mean - means[a]
+                together = seen[a] + n
+                out[i, a] += value + delta * delta * (seen[a] * n / together)
+                means[a] += delta * (n / together)
         else:
             # Ages count from the newest bucket that has values: a common factor of the weights cancels, and so the
             # largest is always 1, however long ago that bucket was.
             if seen[a] == 0.0:
                 newest[a] = links[node, BUCKET]
-            weight = weights[aggregates[a, 2], newest[a] - links[node, BUCKET]]
-            out[i, a] += weight * parts[node, f, SUM]
+            weight = weights[aggregates[a, WEIGHTS], newest[a] - links[node, BUCKET]]
+            out[i, a] += weight * value
             n *= weight
         seen[a] += n
 
 
 @njit(cache=True, nogil=True)
-def _place(slot: int, bucket: int, kept: int, heads: _Ints, links: _Ints, parts: _Floats, pool: _Ints) -> int:
+def _place(
+    slot: int, bucket: int, kept: int, heads: _Ints, links: _Ints, columns: _Ints, parts: _Floats, pool: _Ints
+) -> int:
     """The node of the key's bucket, made where it was missing; NONE if the bucket is too old to be kept."""
     before = NONE
     node: int = heads[slot]
@@ -144,12 +181,8 @@ def _place(slot: int, bucket: int, kept: int, heads: _Ints, links: _Ints, parts:
     links[made, NEXT] = node
     links[made, BUCKET] = bucket
     links[made, EVENTS] = 0
-    for f in range(parts.shape[1]):
-        parts[made, f, N] = 0.0
-        parts[made, f, SUM] = 0.0
-        parts[made, f, MIN] = np.inf
-        parts[made, f, MAX] = -np.inf
-        parts[made, f, LAST] = np.nan
+    for c in range(len(columns)):
+        parts[made, c] = _EMPTY[columns[c, PART]]
     if before != NONE:
         links[before, NEXT] = made
         return made
@@ -162,17 +195,30 @@ def _place(slot: int, bucket: int, kept: int, heads: _Ints, links: _Ints, parts:
     return made
 
 
-@njit(cache=True, nogil=True)
-def _add(node: int, i: int, values: _Floats, links: _Ints, parts: _Floats) -> None:
-    links[node, EVENTS] += 1
-    for f in range(values.shape[1]):
-        value = values[i, f]
-        if not np.isnan(value):
-            parts[node, f, N] += 1.0
-            parts[node, f, SUM] += value
-            parts[node, f, MIN] = min(parts[node, f, MIN], value)
-            parts[node, f, MAX] = max(parts[node, f, MAX], value)
-            parts[node, f, LAST] = value
+@njit(cache=True, nogil=True, inline="always")
+def _add(node: int, i: int, values: _Floats, columns: _Ints, parts: _Floats) -> None:
+    for c in range(len(columns)):
+        value = values[i, columns[c, FIELD]]
+        if np.isnan(value):
+            continue
+        part = columns[c, PART]
+        if part == N:
+            parts[node, c] += 1.0
+        elif part == SUM:
+            parts[node, c] += value
+        elif part == MIN:
+            parts[node, c] = min(parts[node, c], value)
+        elif part == MAX:
+            parts[node, c] = max(parts[node, c], value)
+        elif part == FIRST:
+            if np.isnan(parts[node, c]):
+                parts[node, c] = value
+        elif part == LAST:
+            parts[node, c] = value
+        elif part == M2:
+            delta = value - parts[node, c - 1]
+            parts[node, c - 1] += delta / parts[node, columns[c, OWN_N]]
+            parts[node, c] += delta * (value - parts[node, c - 1])
 
 
 @njit(cache=True, nogil=True)
@@ -243,9 +289,9 @@ def restore(
             links[node, NEXT] = NONE
             links[node, BUCKET] = given_links[at, BUCKET]
             links[node, EVENTS] = given_links[at, EVENTS]
-            for f in range(parts.shape[1]):
-                for p in range(PARTS):
-                    parts[node, f, p] = given_parts[at, f, p]
+            links[node, TIME] = given_links[at, TIME]
+            for c in range(parts.shape[1]):
+                parts[node, c] = given_parts[at, c]
             if before == NONE:
                 heads[slots[i]] = node
             else:

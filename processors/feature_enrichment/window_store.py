@@ -1,8 +1,7 @@
 """The windows' state of one partition: the keys, and the arrays that the kernel works on."""
 
 import math
-from collections.abc import Mapping
-from typing import TypeVar
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import pyarrow as pa
@@ -11,31 +10,46 @@ from numpy.typing import NDArray
 
 from tidemill.processors.feature_enrichment import window_kernel as kernel
 from tidemill.processors.feature_enrichment.aggregates import Kind
+from tidemill.processors.feature_enrichment.distinct_store import DistinctStore
+from tidemill.processors.feature_enrichment.growth import grown
 from tidemill.processors.feature_enrichment.window import Window
 
 _CODES = {
     Kind.COUNT: kernel.OF_COUNT,
     Kind.SUM: kernel.OF_SUM,
     Kind.MEAN: kernel.OF_MEAN,
+    Kind.STD: kernel.OF_STD,
     Kind.MIN: kernel.OF_MIN,
     Kind.MAX: kernel.OF_MAX,
+    Kind.FIRST: kernel.OF_FIRST,
     Kind.LAST: kernel.OF_LAST,
     Kind.DECAYED_MEAN: kernel.OF_DECAYED_MEAN,
+    Kind.TIME_SINCE_LAST: kernel.OF_TIME,
 }
-_PARTS = {kernel.N: "n", kernel.SUM: "sum", kernel.MIN: "min", kernel.MAX: "max", kernel.LAST: "last"}
+_PARTS = {
+    kernel.N: "n",
+    kernel.SUM: "sum",
+    kernel.MEAN: "mean",
+    kernel.M2: "m2",
+    kernel.MIN: "min",
+    kernel.MAX: "max",
+    kernel.FIRST: "first",
+    kernel.LAST: "last",
+}
+# What each aggregate keeps; the last of them is what it is made of.
 _READS = {
     Kind.COUNT: (kernel.N,),
     Kind.SUM: (kernel.N, kernel.SUM),
     Kind.MEAN: (kernel.N, kernel.SUM),
+    Kind.STD: (kernel.N, kernel.MEAN, kernel.M2),
     Kind.MIN: (kernel.N, kernel.MIN),
     Kind.MAX: (kernel.N, kernel.MAX),
+    Kind.FIRST: (kernel.N, kernel.FIRST),
     Kind.LAST: (kernel.N, kernel.LAST),
     Kind.DECAYED_MEAN: (kernel.N, kernel.SUM),
 }
-# Half of int64: room to go back by a window without leaving the range. As microseconds, year 146,000.
-_FARTHEST = 2**62
-
-_Scalar = TypeVar("_Scalar", bound=np.generic)
+# Half of int64: room to go back by a window, or to subtract two times. As microseconds, year 146,000.
+_FARTHEST = 2**62 - 1
 
 
 class WindowStore:
@@ -49,55 +63,66 @@ class WindowStore:
         self._window = window
         self._slots: dict[str, int] = {}
         self._keys: list[str] = []
-        self._columns = [
-            (field, f, part)
-            for f, field in enumerate(window.fields)
-            for part in sorted({p for _, a in window.aggregates if a.field == field for p in _READS[a.kind]})
+        self._kernels = [(name, a) for name, a in window.aggregates if a.kind is not Kind.DISTINCT]
+        self._distinct = DistinctStore(window) if window.limits else None
+        self._times = any(a.kind is Kind.TIME_SINCE_LAST for _, a in self._kernels)
+        self._names = [
+            (field, part)
+            for field in window.fields
+            for part in sorted({p for _, a in self._kernels if a.field == field for p in _READS[a.kind]})
         ]
+        places = {name: c for c, name in enumerate(self._names)}
+        self._columns = _table([(part, window.fields.index(f), places[f, kernel.N]) for f, part in self._names], 3)
         half_lives = sorted({a.half_life for _, a in window.aggregates if a.half_life is not None})
         self._weights = np.ones((len(half_lives), window.buckets if half_lives else 0))
         for h, half_life in enumerate(half_lives):
             # math's exp2, not numpy's, whose last bit depends on which vector instructions the machine has.
             self._weights[h] = [math.exp2(-(age * window.resolution / half_life)) for age in range(window.buckets)]
-        self._aggregates = np.array(
+        self._aggregates = _table(
             [
                 (
-                    _CODES[a.kind] if a.field is not None else kernel.OF_EVENTS,
-                    window.fields.index(a.field) if a.field is not None else 0,
+                    _CODES[a.kind],
+                    places[a.field, _READS[a.kind][-1]],
+                    places[a.field, kernel.N],
                     half_lives.index(a.half_life) if a.half_life is not None else 0,
                 )
-                for _, a in window.aggregates
+                if a.field is not None
+                else (kernel.OF_TIME if a.kind is Kind.TIME_SINCE_LAST else kernel.OF_EVENTS, 0, 0, 0)
+                for _, a in self._kernels
             ],
-            np.int64,
+            4,
         )
         self._heads: NDArray[np.int64] = np.full(0, kernel.NONE, np.int64)
         self._dirty: NDArray[np.uint8] = np.zeros(0, np.uint8)
         self._links: NDArray[np.int64] = np.zeros((0, kernel.LINKS), np.int64)
-        self._parts: NDArray[np.float64] = np.zeros((0, len(window.fields), kernel.PARTS))
+        self._parts: NDArray[np.float64] = np.zeros((0, len(self._names)))
         self._pool = np.array([kernel.NONE, 0], np.int64)
 
     def update(self, keys: pa.Array, times: NDArray[np.int64], values: Mapping[str, pa.Array]) -> dict[str, pa.Array]:
         """The features of each event, then the event itself is added; events one after the other, in the order given.
 
-        `keys` are strings, `times` int64 microseconds, `values` has the window's fields. Counts are int64 and never
-        null, the others float64.
+        `keys` are strings, `times` int64 microseconds, `values` has the window's fields. Counts, also distinct ones,
+        are int64 and never null, the others float64.
         """
         rows = len(keys)
         slots = self._find(keys)
-        buckets = np.clip(times, -_FARTHEST, _FARTHEST) // self._window.resolution
-        columns = np.empty((rows, len(self._window.fields)))
+        times = np.clip(times, -_FARTHEST, _FARTHEST)
+        buckets = times // self._window.resolution
+        numbers = np.empty((rows, len(self._window.fields)))
         for f, field in enumerate(self._window.fields):
-            columns[:, f] = _floats(values[field])
+            numbers[:, f] = _floats(values[field])
         self._reserve(rows)
         out = np.zeros((rows, len(self._aggregates)))
         valid = np.zeros(out.shape, np.uint8)
         kernel.update(
             slots,
+            times,
             buckets,
-            columns,
+            numbers,
             self._heads,
             self._dirty,
             self._links,
+            self._columns,
             self._parts,
             self._pool,
             self._window.buckets,
@@ -107,12 +132,18 @@ class WindowStore:
             out,
             valid,
         )
-        return {
+        made = {
             name: pa.array(out[:, a].astype(np.int64))
-            if aggregate.kind is Kind.COUNT
+            if aggregate.counts
             else pa.array(out[:, a], mask=valid[:, a] == 0)
-            for a, (name, aggregate) in enumerate(self._window.aggregates)
+            for a, (name, aggregate) in enumerate(self._kernels)
         }
+        if self._distinct is not None:
+            found = self._distinct.update(slots, buckets, numbers, values)
+            for name, aggregate in self._window.aggregates:
+                if aggregate.field is not None and aggregate.limit is not None:
+                    made[name] = pa.array(np.minimum(found[aggregate.field], aggregate.limit))
+        return {name: made[name] for name in self._window.names}
 
     def changed(self) -> NDArray[np.int64]:
         """The slots that were written since the last call, in order; forgets them."""
@@ -135,11 +166,15 @@ class WindowStore:
             "bucket": pa.ListArray.from_arrays(offsets, pa.array(self._links[nodes, kernel.BUCKET])),
             "events": pa.ListArray.from_arrays(offsets, pa.array(self._links[nodes, kernel.EVENTS])),
         }
-        for field, f, part in self._columns:
-            numbers = self._parts[nodes, f, part]
+        if self._times:
+            columns["time"] = pa.ListArray.from_arrays(offsets, pa.array(self._links[nodes, kernel.TIME]))
+        for c, (field, part) in enumerate(self._names):
+            numbers = self._parts[nodes, c]
             if part == kernel.N:
                 numbers = numbers.astype(np.int64)
             columns[f"{field}_{_PARTS[part]}"] = pa.ListArray.from_arrays(offsets, pa.array(numbers))
+        if self._distinct is not None:
+            columns |= self._distinct.columns(slots)
         return pa.record_batch(columns)
 
     def apply(self, rows: pa.RecordBatch) -> NDArray[np.int64]:
@@ -147,12 +182,14 @@ class WindowStore:
         slots = self._find(rows["key"])
         counts = pc.list_value_length(rows["bucket"]).to_numpy(zero_copy_only=False).astype(np.int64)
         flat = {name: rows[name].flatten().to_numpy(zero_copy_only=False) for name in rows.schema.names[1:]}
-        parts = np.zeros((len(flat["bucket"]), len(self._window.fields), kernel.PARTS))
-        for field, f, part in self._columns:
-            parts[:, f, part] = flat[f"{field}_{_PARTS[part]}"]
+        parts = np.zeros((len(flat["bucket"]), len(self._names)))
+        for c, (field, part) in enumerate(self._names):
+            parts[:, c] = flat[f"{field}_{_PARTS[part]}"]
         links = np.zeros((len(parts), kernel.LINKS), np.int64)
         links[:, kernel.BUCKET] = flat["bucket"]
         links[:, kernel.EVENTS] = flat["events"]
+        if self._times:
+            links[:, kernel.TIME] = flat["time"]
         self._reserve(len(parts))
         kernel.restore(
             slots,
@@ -164,6 +201,8 @@ class WindowStore:
             self._parts,
             self._pool,
         )
+        if self._distinct is not None:
+            self._distinct.restore(slots, flat["bucket"][np.cumsum(counts) - counts], rows)
         return slots
 
     def __len__(self) -> int:
@@ -180,8 +219,10 @@ class WindowStore:
                 self._keys.append(key)
             found[i] = slot
         if len(self._keys) > len(self._heads):
-            self._heads = _grown(self._heads, len(self._keys), kernel.NONE)
-            self._dirty = _grown(self._dirty, len(self._keys), 0)
+            self._heads = grown(self._heads, len(self._keys), kernel.NONE)
+            self._dirty = grown(self._dirty, len(self._keys), 0)
+            if self._distinct is not None:
+                self._distinct.grow(len(self._keys))
         # Nulls have no index; -1 is the last place of `found`, which is kept for them.
         places: NDArray[np.int32] = pc.fill_null(encoded.indices, -1).to_numpy(zero_copy_only=False)
         return found[places]
@@ -190,15 +231,13 @@ class WindowStore:
         """Make room for this many nodes more than were ever used."""
         needed = int(self._pool[kernel.USED]) + nodes
         if needed > len(self._links):
-            self._links = _grown(self._links, needed, 0)
-            self._parts = _grown(self._parts, needed, 0)
+            self._links = grown(self._links, needed, 0)
+            self._parts = grown(self._parts, needed, 0)
 
 
-def _grown(array: NDArray[_Scalar], needed: int, fill: int) -> NDArray[_Scalar]:
-    """A copy with room for `needed`, at least twice what there was."""
-    grown = np.full((max(needed, 2 * len(array)), *array.shape[1:]), fill, array.dtype)
-    grown[: len(array)] = array
-    return grown
+def _table(rows: Sequence[tuple[int, ...]], width: int) -> NDArray[np.int64]:
+    """The rows as an array of that width, also when there are none."""
+    return np.array(rows, np.int64).reshape(-1, width)
 
 
 def _floats(values: pa.Array) -> NDArray[np.float64]:

@@ -21,28 +21,33 @@ def oracle(window, events):
     history = {}
     for key, time, values in events:
         if key is None:
-            yield [0 if a.kind == "count" else None for _, a in window.aggregates]
+            yield [0 if a.kind in ("count", "distinct") else None for _, a in window.aggregates]
             continue
         bucket = time // window.resolution
         kept = history.setdefault(key, [])
         seen = [(b, v) for b, v in kept if bucket - window.buckets < b <= bucket]
-        yield [aggregate(a, seen, window.resolution) for _, a in window.aggregates]
-        kept.append((bucket, values))
+        yield [aggregate(a, seen, window.resolution, time) for _, a in window.aggregates]
+        kept.append((bucket, {**values, None: time}))
         newest = np.max([b for b, _ in kept])
         history[key] = [(b, v) for b, v in kept if b > newest - window.kept_buckets]
 
 
-def aggregate(a, seen, resolution):
+def aggregate(a, seen, resolution, time):
     by_bucket = {}
     for bucket, values in seen:
-        value = 0.0 if a.field is None else values[a.field]
-        if value is not None and not math.isnan(value):
+        value = values[a.field]
+        if value is not None and value == value:
             by_bucket.setdefault(bucket, []).append(value)
     buckets = sorted(by_bucket, reverse=True)
-    sums = [reduce(add, by_bucket[b], 0.0) for b in buckets]
     counts = [len(by_bucket[b]) for b in buckets]
     if a.kind == "count":
         return reduce(add, counts, 0)
+    values = [value for b in buckets for value in by_bucket[b]]
+    if a.kind == "distinct":
+        return min(len(set(values)), a.limit)
+    if a.kind == "time_since_last":
+        return (time - by_bucket[buckets[0]][-1]) / 1e6 if buckets else None
+    sums = [reduce(add, by_bucket[b], 0.0) for b in buckets]
     if a.kind == "sum":
         return reduce(add, sums, 0.0)
     if not buckets:
@@ -53,8 +58,31 @@ def aggregate(a, seen, resolution):
         weights = [math.exp2(-((buckets[0] - b) * resolution / a.half_life)) for b in buckets]
         weighted = reduce(add, [w * s for w, s in zip(weights, sums, strict=True)], 0.0)
         return weighted / reduce(add, [w * n for w, n in zip(weights, counts, strict=True)], 0.0)
-    values = [value for b in buckets for value in by_bucket[b]]
-    return {"min": np.min, "max": np.max, "last": lambda _: by_bucket[buckets[0]][-1]}[a.kind](values)
+    if a.kind == "std":
+        n, _, squares = reduce(merged, [deviations(by_bucket[b]) for b in buckets])
+        return math.sqrt(squares / (n - 1)) if n > 1 else None
+    ends = {"first": by_bucket[buckets[-1]][0], "last": by_bucket[buckets[0]][-1]}
+    return ends[a.kind] if a.kind in ends else {"min": np.min, "max": np.max}[a.kind](values)
+
+
+def deviations(values):
+    """How many, their mean and the sum of their squared deviations from it, by Welford's method."""
+    n, mean, squares = 0, 0.0, 0.0
+    for value in values:
+        n, delta = n + 1, value - mean
+        mean += delta / n
+        squares += delta * (value - mean)
+    return n, mean, squares
+
+
+def merged(newer, older):
+    """The same of both together, by the method of Chan, Golub and LeVeque."""
+    n, delta = newer[0] + older[0], older[1] - newer[1]
+    squares = newer[2] + (older[2] + delta * delta * (newer[0] * older[0] / n))
+    return n, newer[1] + delta * (older[0] / n), squares
+
+
+TYPES = {"x": pa.float64(), "y": pa.float64(), "z": pa.string()}
 
 
 def micros(least, most):
@@ -62,21 +90,22 @@ def micros(least, most):
 
 
 values = st.none() | st.floats(width=32) | st.sampled_from([0.1, 0.2, 0.3, -0.0, 1e300]) | st.integers(-9, 9).map(float)
+texts = st.none() | st.sampled_from(["", "a", "b", "ab", "é"])
 
 
 @st.composite
 def streams(draw):
     """Events whose time goes forward on the whole, with ties and with steps back."""
     key = st.sampled_from(["a", "a", "a", "b", "c", None])
-    rows = draw(st.lists(st.tuples(key, st.integers(-6, 8), values, values), max_size=80))
-    times = np.cumsum([draw(st.integers(-100, 100)), *(step for _, step, _, _ in rows)]).tolist()
-    return [(key, time, {"x": x, "y": y}) for time, (key, _, x, y) in zip(times, rows, strict=False)]
+    rows = draw(st.lists(st.tuples(key, st.integers(-6, 8), values, values, texts), max_size=80))
+    times = np.cumsum([draw(st.integers(-100, 100)), *(row[1] for row in rows)]).tolist()
+    return [(key, time, {"x": x, "y": y, "z": z}) for time, (key, _, x, y, z) in zip(times, rows, strict=False)]
 
 
 @st.composite
 def windows(draw):
     """Every aggregate, on fields of its own choice, over a few buckets."""
-    x = iter(draw(st.lists(st.sampled_from("xy"), min_size=8, max_size=8)))
+    x = iter(draw(st.lists(st.sampled_from("xy"), min_size=11, max_size=11)))
     return fe.window(
         "key",
         draw(micros(1, 20)),
@@ -88,7 +117,13 @@ def windows(draw):
         mean=fe.mean(next(x)),
         least=fe.min(next(x)),
         most=fe.max(next(x)),
+        first=fe.first(next(x)),
         last=fe.last(next(x)),
+        spread=fe.std(next(x)),
+        numbers=fe.distinct(next(x), draw(st.integers(1, 5))),
+        texts=fe.distinct("z", draw(st.integers(1, 5))),
+        few_texts=fe.distinct("z", draw(st.integers(1, 5))),
+        since=fe.time_since_last(),
         decayed=fe.decayed_mean(next(x), draw(micros(1, 20))),
     )
 
@@ -102,7 +137,7 @@ def run(window, events, cuts=(), restarts=()):
         features = store.update(
             pa.array([key for key, _, _ in batch], pa.string()),
             np.array([time for _, time, _ in batch], np.int64),
-            {field: pa.array([v[field] for _, _, v in batch], pa.float64()) for field in "xy"},
+            {field: pa.array([v[field] for _, _, v in batch], kind) for field, kind in TYPES.items()},
         )
         rows += zip(*(features[name].to_pylist() for name in window.names), strict=True)
         changelog.append(store.rows(store.changed()))

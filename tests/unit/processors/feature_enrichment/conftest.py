@@ -11,7 +11,13 @@ from tidemill.schemas.contract import Contract
 @pytest.fixture(scope="session")
 def flight():
     """The contract of a small event."""
-    nullable = [("tail_number", "string"), ("delay", "double"), ("distance", "int"), ("comment", "string")]
+    nullable = [
+        ("tail_number", "string"),
+        ("delay", "double"),
+        ("distance", "int"),
+        ("comment", "string"),
+        ("photo", "bytes"),
+    ]
     return Contract.parse(
         {
             "type": "record",

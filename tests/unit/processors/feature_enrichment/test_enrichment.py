@@ -92,6 +92,34 @@ def test_windows_are_per_partition_and_in_log_order(enrichment, batch):
     assert column(later, "n") == [2, 2]
 
 
+def test_windows_tell_texts_days_and_numbers_apart(enrichment, batch):
+    stage = enrichment(
+        fe.expression(day=pl.col("departure").dt.date(), initial=pl.col("origin").str.slice(0, 1)),
+        fe.window(
+            "tail_number",
+            "7d",
+            origins=fe.distinct("origin"),
+            initials=fe.distinct("initial", limit=2),
+            days=fe.distinct("day"),
+            times=fe.distinct("departure"),
+            since=fe.time_since_last(),
+        ),
+    )
+    done = stage.process(
+        batch(
+            {"origin": "EWR"},
+            {"origin": "JFK", "departure": 0},
+            {"origin": "JAX", "departure": 1440},
+            {"departure": 1500},
+        )
+    )
+    assert column(done, "origins") == [0, 1, 2, 3]
+    assert column(done, "initials") == [0, 1, 2, 2]
+    assert column(done, "days") == [0, 1, 1, 2]
+    assert column(done, "times") == [0, 1, 1, 2]
+    assert column(done, "since") == [None, 0.0, 86_400.0, 3600.0]
+
+
 def test_an_event_for_which_an_expression_raises_is_rejected_alone(enrichment, batch):
     stage = enrichment(
         fe.expression(double=pl.col("distance") * 2, number=NUMBER),

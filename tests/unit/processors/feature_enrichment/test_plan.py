@@ -11,7 +11,7 @@ from tidemill.schemas.errors import DeclarationError
 
 def test_features_are_typed_before_any_event_in_declared_order(enrichment, weather, planes):
     stage = enrichment(
-        fe.window("tail_number", "1h", flights=fe.count(), delay_mean=fe.mean("delay")),
+        fe.window("tail_number", "1h", flights=fe.count(), delay_mean=fe.mean("delay"), origins=fe.distinct("origin")),
         fe.fields("distance", "origin"),
         fe.expression(
             hour=pl.col("departure").dt.hour(),
@@ -26,6 +26,7 @@ def test_features_are_typed_before_any_event_in_declared_order(enrichment, weath
     features = [
         pa.field("flights", pa.int64(), nullable=False),
         pa.field("delay_mean", pa.float64()),
+        pa.field("origins", pa.int64(), nullable=False),
         pa.field("distance", pa.int32()),
         pa.field("origin", pa.string()),
         pa.field("hour", pa.int32()),
@@ -78,6 +79,14 @@ def test_features_are_typed_before_any_event_in_declared_order(enrichment, weath
         ),
         ([fe.window("tail_number", "1h", n=fe.sum("dely"))], "n refers to 'dely'.*did you mean 'delay'"),
         ([fe.window("tail_number", "1h", n=fe.sum("origin"))], "n is the sum of 'origin', which is string; expected"),
+        ([fe.window("tail_number", "1h", n=fe.std("dely"))], "n refers to 'dely'.*did you mean 'delay'"),
+        ([fe.window("tail_number", "1h", n=fe.std("origin"))], "n is the std of 'origin', which is string; expected"),
+        ([fe.window("tail_number", "1h", n=fe.first("origin"))], "n is the first of 'origin'.*integers, floating"),
+        ([fe.window("tail_number", "1h", n=fe.distinct("orgin"))], "n refers to 'orgin'.*did you mean 'origin'"),
+        (
+            [fe.window("tail_number", "1h", n=fe.distinct("photo"))],
+            "n is the distinct of 'photo', which is binary; expected numbers, booleans, strings",
+        ),
         (
             [fe.window("tail_number", "1h", n=fe.count()), fe.window("tail_number", "2h", m=fe.max("n"))],
             "m aggregates 'n', which comes from a window itself",

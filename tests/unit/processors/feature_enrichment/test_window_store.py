@@ -60,6 +60,55 @@ def test_null_keys_get_nulls_and_leave_nothing(window):
     assert len(store.changed()) == 0
 
 
+def test_std_is_that_of_a_sample_and_holds_where_values_are_large_and_close():
+    def spreads(*events):
+        store = WindowStore(fe.window("k", "10s", "1s", spread=fe.std("x")))
+        keys, times, xs = zip(*events, strict=True)
+        values = {"x": pa.array(xs, pa.float64())}
+        return store.update(pa.array(keys), np.array(times, np.int64) * SECOND, values)["spread"].to_pylist()
+
+    # The event before the last is alone in its window's values.
+    assert spreads(("a", 0, 1.0), ("a", 1, 2.0), ("a", 1, None), ("a", 2, 3.0), ("a", 12, 0.0), ("a", 12, 0.0)) == [
+        None,
+        None,
+        pytest.approx(0.5**0.5),
+        pytest.approx(0.5**0.5),
+        None,
+        None,
+    ]
+    assert spreads(*(("a", i // 3, 0.1) for i in range(9)))[2:] == [0.0] * 7
+    around = [1e9 + x for x in (4.0, 7.0, 13.0, 16.0, 0.0)]
+    assert spreads(*(("a", i, x) for i, x in enumerate(around)))[-1] == pytest.approx(30**0.5, rel=1e-12)
+    assert np.isnan(spreads(("a", 0, np.inf), ("a", 0, 1.0), ("a", 0, 1.0))[-1])
+
+
+def test_first_is_read_first_in_the_earliest_bucket_of_the_window():
+    store = WindowStore(fe.window("k", "10s", "1s", first=fe.first("x"), since=fe.time_since_last()))
+    seen = feed(store, ("a", 3, None), ("a", 3, 5), ("a", 3, 6), ("a", 1, 7), ("a", 4, 8), ("a", 12, 9), ("a", 30, 0))
+    assert seen["first"] == [None, None, 5.0, None, 7.0, 5.0, None]
+    # The latest bucket is that of second 3, even where one of second 1 was read after it.
+    assert seen["since"] == [None, 0.0, 0.0, None, 1.0, 8.0, None]
+
+
+def test_time_since_last_is_in_seconds_and_negative_within_a_bucket():
+    store = WindowStore(fe.window("k", "1m", "10s", since=fe.time_since_last()))
+    times = np.array([0, 1_500_001, 1_500_000, 2_000_000, -1, 59_999_999, 120_000_000, 120_000_000])
+    keys = pa.array(["a"] * 7 + [None])
+    assert store.update(keys, times, {})["since"].to_pylist() == [
+        None,
+        1.500001,
+        -0.000001,
+        0.5,
+        None,
+        57.999999,
+        None,
+        None,
+    ]
+    assert store.rows(store.changed()).to_pylist() == [
+        {"key": "a", "bucket": [12], "events": [1], "time": [120_000_000]}
+    ]
+
+
 def test_booleans_are_numbers_and_text_can_be_counted():
     store = WindowStore(fe.window("k", "1h", share=fe.mean("late"), named=fe.count("carrier")))
     made = store.update(
