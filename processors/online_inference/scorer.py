@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -11,6 +12,7 @@ from sklearn.pipeline import Pipeline
 from threadpoolctl import ThreadpoolController  # type: ignore[import-untyped]
 
 from tidemill.processors.online_inference.isolation import Failure, Rows, score_rows
+from tidemill.processors.online_inference.rowwise import is_rowwise, without_names
 from tidemill.processors.online_inference.target import Target
 from tidemill.schemas.errors import ModelError
 
@@ -20,25 +22,6 @@ BLOCK = 1024
 """Rows per call of a model. Matrix libraries choose their order of addition by the matrix's shape, so the same row
 could get another last bit in a batch of another size; a model is only ever shown blocks of this many rows, the last
 one filled up. Nor may they share a block out among threads: a row's thread would depend on its place."""
-
-ROWWISE = frozenset(
-    f"sklearn.{name}"
-    for name in (
-        "compose._column_transformer.ColumnTransformer",
-        "impute._base.MissingIndicator",
-        "impute._base.SimpleImputer",
-        "pipeline.Pipeline",
-        "preprocessing._data.Binarizer",
-        "preprocessing._data.MaxAbsScaler",
-        "preprocessing._data.MinMaxScaler",
-        "preprocessing._data.RobustScaler",
-        "preprocessing._data.StandardScaler",
-        "preprocessing._encoders.OneHotEncoder",
-        "preprocessing._encoders.OrdinalEncoder",
-    )
-)
-"""Transformers that compute each cell by itself: no sum over columns, so no order of addition for a shape to change.
-They are most of a pipeline's cost, nearly all of it per call, so they see the whole batch at once."""
 
 Scores = NDArray[np.float64]
 """One row per event: the classes' probabilities in declared order, or one column with the predicted number."""
@@ -55,13 +38,11 @@ class Scorer:
     def __init__(self, model: Any, target: Target) -> None:
         """Raises ModelError if the model cannot predict the target."""
         self._width = len(target.classes) or 1
-        self._whole = _adapter(model, target)
-        self._transform: Callable[[pd.DataFrame], Any] | None = None
-        self._final = self._whole
-        if isinstance(model, Pipeline) and len(model.steps) > 1 and _is_rowwise(model[:-1]):
-            transform, final = model[:-1].transform, _adapter(model[-1], target)
-            self._transform, self._final = transform, final
-            self._whole = lambda frame: final(_in_order(transform(frame)))
+        self._named = _Calls.of(model, target)
+        # To take a frame apart and compare its columns' names costs scikit-learn more than most models' arithmetic.
+        self._names = list(getattr(model, "feature_names_in_", ()))
+        bare = without_names(model) if self._names else None
+        self._bare = None if bare is None else _Calls.of(bare, target)
         # A model that takes one row at a time has no shape to depend on.
         self._fill = hasattr(model, "predict_proba" if target.classes else "predict")
         # Made here, since it knows the libraries that are loaded by now: the model has brought its own.
@@ -98,12 +79,32 @@ class Scorer:
 
     def _prepared(self, frame: pd.DataFrame) -> tuple[Any, Callable[[Any], Scores]]:
         """What the blocks are cut from, and what is called on them."""
-        if self._transform is not None and len(frame):
+        calls, batch = self._named, frame
+        if self._bare is not None and list(frame.columns) == self._names and (frame.dtypes == np.float64).all():
+            calls, batch = self._bare, frame.to_numpy()
+        if calls.transform is not None and len(frame):
             try:
-                return self._transform(frame), self._final
+                return calls.transform(batch), calls.final
             except Exception as error:  # noqa: BLE001 - some row spoils it; the whole model finds out which, by blocks
                 log.debug("transforming the batch at once failed: %s", error)
-        return frame, self._whole
+        return batch, calls.whole
+
+
+@dataclass(frozen=True)
+class _Calls:
+    """How a model is called: as a whole; and where its beginning treats each cell by itself, in two steps."""
+
+    whole: Callable[[Any], Scores]
+    transform: Callable[[Any], Any] | None
+    final: Callable[[Any], Scores]
+
+    @staticmethod
+    def of(model: Any, target: Target) -> "_Calls":
+        if isinstance(model, Pipeline) and len(model.steps) > 1 and is_rowwise(model[:-1]):
+            transform, final = model[:-1].transform, _adapter(model[-1], target)
+            return _Calls(lambda batch: final(_in_order(transform(batch))), transform, final)
+        whole = _adapter(model, target)
+        return _Calls(whole, None, whole)
 
 
 def _block(batch: Any, rows: Rows) -> Any:
@@ -119,14 +120,6 @@ def _block(batch: Any, rows: Rows) -> Any:
 def _in_order(values: Any) -> Any:
     """Rows that stand one after the other: from columns, matrix libraries add up in another order."""
     return np.ascontiguousarray(values) if isinstance(values, np.ndarray) else values
-
-
-def _is_rowwise(model: Any) -> bool:
-    """Whether a transformer, with all that it consists of, is known to compute each cell by itself."""
-    if isinstance(model, str):
-        return model in ("passthrough", "drop")
-    parts = [part for _, part, *_ in getattr(model, "transformers_", getattr(model, "steps", []))]
-    return f"{type(model).__module__}.{type(model).__name__}" in ROWWISE and all(map(_is_rowwise, parts))
 
 
 def _adapter(model: Any, target: Target) -> Callable[[pd.DataFrame], Scores]:
