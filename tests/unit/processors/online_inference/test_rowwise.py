@@ -1,4 +1,4 @@
-"""What is asked of scikit-learn only once must not change a bit of what it answers, nor be asked of the wrong models."""
+"""What is asked of scikit-learn once must not change a bit of its answers, nor be asked of the wrong models."""
 
 import warnings
 
