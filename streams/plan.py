@@ -106,6 +106,7 @@ class Plan:
             TopicSpec(self.topic("features"), None, wide, "the features of each event, as served"),
             TopicSpec(self.topic("predictions"), None, wide, "the answer to each event"),
             TopicSpec(self.topic("rejected"), None, wide, "events that failed, with original bytes and reason"),
+            TopicSpec(self.topic("retries"), None, compact, "which rejected events were sent again"),
             TopicSpec(self.topic("changelog"), None, state, "positions and keyed state of the stages"),
             TopicSpec(self.topic("schemas"), 1, compact, "every contract under its fingerprint"),
             TopicSpec(self.topic("models"), 1, keep, "announcements of models: the rollout log"),

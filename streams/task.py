@@ -175,6 +175,7 @@ class Task:
                 int(origin.timestamp[rejection.row]),
                 records.keys[origin.row[rejection.row]],
                 records.values[origin.row[rejection.row]] if self._from_events else None,
+                records.headers[origin.row[rejection.row]] if self._from_events else None,
             )
             for rejection in processed.rejected
         ]
