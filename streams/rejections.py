@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from tidemill.schemas.builtin import REJECTION
 from tidemill.schemas.framing import VALUE_SCHEMA_ID
@@ -15,7 +16,8 @@ HEADERS: dict[str, str] = {field["name"]: field["header"] for field in REJECTION
 RETRY_EVENT = "tidemill.retry.event"
 RETRY_REJECTION = "tidemill.retry.rejection"
 RETRY_ATTEMPT = "tidemill.retry.attempt"
-KEPT = frozenset({VALUE_SCHEMA_ID, RETRY_EVENT, RETRY_REJECTION, RETRY_ATTEMPT})
+RETRY_STAGE = "tidemill.retry.stage"
+KEPT = frozenset({VALUE_SCHEMA_ID, RETRY_EVENT, RETRY_REJECTION, RETRY_STAGE, RETRY_ATTEMPT})
 """Headers of the event that its rejection has too: without them it could not be read, or its history not be told."""
 _KEPT_BYTES = 400
 
@@ -111,6 +113,14 @@ def rejected_output(plan: Plan, rows: Sequence[RejectedRow], originals: LogReade
         values,
         headers,
     )
+
+
+def refused_later(records: Records, first: str) -> NDArray[np.bool_] | None:
+    """Which records are copies of events that another stage than the `first` refused; None if no record is."""
+    if not any(records.headers):
+        return None
+    name, own = RETRY_STAGE, first.encode()
+    return np.array([any(n == name and v != own for n, v in headers or ()) for headers in records.headers], dtype=bool)
 
 
 def _kept(headers: Headers) -> Headers:

@@ -14,9 +14,10 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from tidemill.schemas.framing import VALUE_SCHEMA_ID
+from tidemill.streams.plan import STAGES
 from tidemill.streams.ports import Headers, History, Output, Transactions
 from tidemill.streams.rejected_log import Progress, Selection, event_of, partitions_of, place_of, read_rejections
-from tidemill.streams.rejections import RETRY_ATTEMPT, RETRY_EVENT, RETRY_REJECTION, StoredRejection
+from tidemill.streams.rejections import RETRY_ATTEMPT, RETRY_EVENT, RETRY_REJECTION, RETRY_STAGE, StoredRejection
 
 BATCH_ROWS = 5_000
 BATCH_BYTES = 8 * 1024 * 1024
@@ -118,9 +119,17 @@ def _headers(name: str, rejection: StoredRejection) -> Headers:
     own = {
         RETRY_EVENT: event_of(rejection),
         RETRY_REJECTION: place_of(rejection, f"{name}.rejected"),
+        RETRY_STAGE: _furthest(rejection),
         RETRY_ATTEMPT: rejection.attempt + 1,
     }
     return [*framing, *((header, str(value).encode()) for header, value in own.items())]
+
+
+def _furthest(rejection: StoredRejection) -> str:
+    """The last stage that refused the event in any attempt: what it passed once, it need not pass again."""
+    before = [value.decode(errors="replace") for n, value in rejection.record.headers if n == RETRY_STAGE and value]
+    known = [stage for stage in [rejection.stage, *before] if stage in STAGES]
+    return max(known, key=STAGES.index, default=rejection.stage)
 
 
 def _notes(name: str, partition: int, batch: list[StoredRejection]) -> Output:

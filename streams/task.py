@@ -19,7 +19,7 @@ from tidemill.schemas.codec import Codec
 from tidemill.schemas.resolver import SchemaSource
 from tidemill.streams.plan import STAGES, Plan, stage_output
 from tidemill.streams.ports import ChangelogEntry, LogReader, Output, Prepared, Records, StageCounts
-from tidemill.streams.rejections import RejectedRow, rejected_output
+from tidemill.streams.rejections import RejectedRow, refused_later, rejected_output
 from tidemill.streams.state import PartitionState
 
 MISPLACED = "misplaced"
@@ -135,7 +135,9 @@ class Task:
 
     def _origin(self, records: Records, table: pa.Table, rows: NDArray[np.int64]) -> Origin:
         if self._from_events:
-            return Origin(records.partition[rows], records.offset[rows], records.timestamp[rows], rows)
+            passed = refused_later(records, STAGES[0])
+            origin = Origin(records.partition, records.offset, records.timestamp, np.arange(len(records)), passed)
+            return origin.take(rows)
         return Origin(
             table["source_partition"].to_numpy().astype(np.int32),
             table["source_offset"].to_numpy().astype(np.int64),

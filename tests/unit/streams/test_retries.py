@@ -1,5 +1,6 @@
 import json
 
+import pandas as pd
 import pytest
 from sklearn.linear_model import LogisticRegression
 
@@ -68,6 +69,10 @@ def answered(driver):
     return len(events)
 
 
+def reasons_by_offset(driver):
+    return [r.reason for r in sorted(driver.rejections(), key=lambda r: r.offset)]
+
+
 def test_a_copy_is_the_event_again_and_names_it(driver):
     before = {(r.partition, r.offset): r for r in driver.records("events")}
     rejections = {(r.partition, r.offset): r for r in driver.records("rejected")}
@@ -134,10 +139,40 @@ def test_one_that_broke_off_is_simply_called_again(driver, monkeypatch, times):
     monkeypatch.setattr(retries, "BATCH_ROWS", 2)
     with pytest.raises(CommitAborted):
         call(driver, transactions=Breaking(driver.log, times))
+    noted = len(driver.records("retries"))
     result = call(driver)
-    assert (result.sent, result.already) == (11 - 2 * times, 2 * times)
+    assert (result.sent, result.already) == (11 - noted, noted)
     driver.run()
     assert answered(driver) == 33
+
+
+@pytest.mark.parametrize("stages", ["all", "each"])
+def test_an_event_that_a_later_stage_refused_is_not_its_own_duplicate(pipeline, event, stages):
+    driver = tm.testing.Driver(declare(pipeline, model=tm.Model(LogisticRegression(), ["height"])), stages=stages)
+    for number in (1, 1, 2):
+        driver.log.append("tides.events", b"s", event(f"e{number}", float(number)), timestamp=1_000, partition=0)
+    driver.run()
+    assert reasons_by_offset(driver) == ["no_model", "duplicate_id", "no_model"]
+    driver.serve(LogisticRegression().fit(pd.DataFrame({"height": [0.0, 1.0]}), [False, True]))
+    assert call(driver).sent == 3
+    # A true duplicate stays one, and what the producer sends twice after this too.
+    driver.log.append("tides.events", b"s", event("e2", 2.0), timestamp=1_000, partition=0)
+    driver.run()
+    assert [p.event_id for p in driver.predictions()] == ["e1", "e2"]
+    assert reasons_by_offset(driver)[3:] == ["duplicate_id", "duplicate_id"]
+
+
+def test_what_an_event_passed_once_it_need_not_pass_again(pipeline, event):
+    """Refused by the model, then by a check that was added, then sent again: still not its own duplicate."""
+    driver = tm.testing.Driver(declare(pipeline, model=tm.Model(LogisticRegression(), ["height"])))
+    driver.log.append("tides.events", b"s", event("e1", 1.0), timestamp=1_000, partition=0)
+    driver.run()
+    for lowest, expected in ((2, "out_of_range"), (0, "no_model")):
+        driver.pipeline = declare(pipeline, lowest=lowest, model=tm.Model(LogisticRegression(), ["height"]))
+        driver.restart()
+        assert call(driver).sent == 1
+        driver.run()
+        assert reasons_by_offset(driver)[-1] == expected
 
 
 def test_large_events_do_not_stand_in_one_transaction(driver, monkeypatch):
