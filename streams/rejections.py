@@ -13,6 +13,8 @@ from tidemill.streams.ports import Headers, LogReader, LogRecord, Output, Record
 
 HEADERS: dict[str, str] = {field["name"]: field["header"] for field in REJECTION.schema["fields"] if "header" in field}
 """Each field of the rejection contract that travels as a header, and the header's name."""
+_STAGE, _REASON, _MESSAGE, _TOPIC, _PARTITION, _OFFSET = HEADERS.values()
+MESSAGE_CHARACTERS = 2_000
 RETRY_EVENT = "tidemill.retry.event"
 RETRY_REJECTION = "tidemill.retry.rejection"
 RETRY_ATTEMPT = "tidemill.retry.attempt"
@@ -56,7 +58,14 @@ class RejectedRow:
 
     def headers(self) -> Headers:
         """The metadata as Kafka headers, all as UTF-8 text, then what is kept of the event's own."""
-        made = [(header, str(getattr(self, name)).encode()) for name, header in HEADERS.items()]
+        made: Headers = [
+            (_STAGE, self.stage.encode()),
+            (_REASON, self.reason.encode()),
+            (_MESSAGE, _sentence(self.message)),
+            (_TOPIC, self.topic.encode()),
+            (_PARTITION, b"%d" % self.partition),
+            (_OFFSET, b"%d" % self.offset),
+        ]
         return made + _kept(self.kept) if self.kept else made
 
 
@@ -113,6 +122,12 @@ def rejected_output(plan: Plan, rows: Sequence[RejectedRow], originals: LogReade
         values,
         headers,
     )
+
+
+def _sentence(message: str) -> bytes:
+    """What a model or an expression raises may be of any length, and hold what is no text."""
+    cut = message if len(message) <= MESSAGE_CHARACTERS else f"{message[: MESSAGE_CHARACTERS - 1]}…"
+    return cut.encode(errors="backslashreplace")
 
 
 def refused_later(records: Records, first: str) -> NDArray[np.bool_] | None:

@@ -120,7 +120,9 @@ class Task:
             for fault in decoded.bad
         ]
         if self._from_events:
-            bad = [fault for fault in bad if self._is_new(records.partition[[fault[0]]], records.offset[[fault[0]]])[0]]
+            rows = np.array([fault[0] for fault in bad], dtype=np.int64)
+            new = self._is_new(records.partition[rows], records.offset[rows])
+            bad = [fault for fault, is_new in zip(bad, new.tolist(), strict=True) if is_new]
         else:
             here = records.partition[decoded.rows]
             misplaced = batch.origin.partition != here

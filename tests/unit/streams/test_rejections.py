@@ -88,6 +88,13 @@ def test_headers_of_a_hostile_producer_do_not_make_a_rejection_too_large(plan):
     assert StoredRejection.of(LogRecord(0, 4, 5, b"k", b"v", made)).attempt == 0
 
 
+def test_what_a_model_raises_cannot_make_a_rejection_too_large_or_unwritable():
+    made = dict(row(7, message="\udcff" + "é" * 5_000_000).headers())["__streams.errors.message"]
+    assert made.decode().startswith("\\udcffééé")
+    assert made.decode().endswith("é…")
+    assert len(made) < 5_000
+
+
 @pytest.mark.parametrize("text", [b"", b"-3", "²".encode(), b"9" * 5_000, b"\xff", None])
 def test_a_message_that_somebody_else_wrote_can_be_read(text):
     read = StoredRejection.of(LogRecord(0, 4, 5, None, None, [(name, text) for name in HEADERS.values()]))
