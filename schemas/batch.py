@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 @dataclass(frozen=True)
 class Origin:
-    """Where each row came from on `P.events`; four arrays of equal length.
+    """Where each row came from on `P.events`; arrays of equal length.
 
     `timestamp` is the Kafka record's own, in milliseconds since the epoch. Stages take it for "now", so that a replay
     decides as the live run did.
@@ -22,12 +22,16 @@ class Origin:
     row: NDArray[np.int64]
     """The row's position among the messages that the worker consumed, to find its original bytes again."""
 
+    passed: NDArray[np.bool_] | None = None
+    """Which rows are copies of events that passed the sanity check before and were refused later; None: no row is."""
+
     def __len__(self) -> int:
         return len(self.partition)
 
     def take(self, rows: NDArray[np.int64]) -> "Origin":
         """Keep `rows`, in the order given."""
-        return Origin(self.partition[rows], self.offset[rows], self.timestamp[rows], self.row[rows])
+        passed = None if self.passed is None else self.passed[rows]
+        return Origin(self.partition[rows], self.offset[rows], self.timestamp[rows], self.row[rows], passed)
 
 
 @dataclass(frozen=True)

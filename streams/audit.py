@@ -17,7 +17,7 @@ from tidemill.schemas.derived import SOURCE_FIELDS
 from tidemill.schemas.resolver import SchemaSource
 from tidemill.streams.kafka.reader import KafkaReader
 from tidemill.streams.ports import LogRecord
-from tidemill.streams.rejections import HEADERS
+from tidemill.streams.rejections import HEADERS, RETRY_EVENT
 
 CHUNK = 32 * 1024 * 1024
 """Offsets that are looked at together: three bytes each bound the memory, whatever the topic's length."""
@@ -29,7 +29,8 @@ Progress = Callable[[int], None]
 class PartitionAudit:
     """What became of one partition's events.
 
-    `waiting` events were not reached yet by the last stage; `unknown` answers name an event that the topic does not
+    `retried` of the events are copies of rejected ones that were sent again, and `waiting` were not reached yet by the
+    last stage; `unknown` answers name an event that the topic does not
     have (any more).
     """
 
@@ -40,6 +41,7 @@ class PartitionAudit:
     missing: int = 0
     doubled: int = 0
     waiting: int = 0
+    retried: int = 0
     unknown: int = 0
     first_missing: list[int] = field(default_factory=list)
     first_doubled: list[int] = field(default_factory=list)
@@ -94,6 +96,7 @@ class _Auditor:
         is_event = np.zeros(stop - start, dtype=bool)
         for records in self._batches("events", result.partition, start, stop):
             is_event[[record.offset - start for record in records]] = True
+            result.retried += sum(any(name == RETRY_EVENT for name, _ in r.headers) for r in records if r.headers)
         answers = np.add(predicted, rejected, dtype=np.int16)
         missing = np.flatnonzero(is_event & (answers == 0)) + start
         doubled = np.flatnonzero(is_event & (answers > 1)) + start

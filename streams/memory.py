@@ -8,7 +8,7 @@ import numpy as np
 
 from tidemill.schemas.errors import StreamError, nearest
 from tidemill.streams.murmur2 import partition_of
-from tidemill.streams.ports import Headers, LogRecord, Records
+from tidemill.streams.ports import Headers, LogRecord, Output, Records
 
 
 @dataclass
@@ -163,6 +163,26 @@ class MemorySender:
     def first_offset(self, topic: str) -> int:
         """The offset of the first message that this sender appended to the topic."""
         return self._first[topic]
+
+
+class MemoryTransactions:
+    """`Transactions` into a `MemoryLog`; never in vain."""
+
+    def __init__(self, log: MemoryLog) -> None:
+        self._log = log
+
+    def commit(self, outputs: Sequence[Output]) -> None:
+        """Append all of it."""
+        append_outputs(self._log, outputs)
+
+
+def append_outputs(log: MemoryLog, outputs: Sequence[Output]) -> None:
+    """Append every message of the outputs to its partition."""
+    for output in outputs:
+        headers = output.headers or [None] * len(output)
+        places = zip(output.partition.tolist(), output.timestamp.tolist(), strict=True)
+        for (partition, at), key, value, header in zip(places, output.keys, output.values, headers, strict=True):
+            log.append(output.topic, key, value, headers=header, partition=partition, timestamp=at)
 
 
 def columns(records: Sequence[LogRecord]) -> Records:

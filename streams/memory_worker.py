@@ -4,7 +4,7 @@ from collections.abc import Callable, Collection, Iterable, Sequence
 from itertools import chain, count, islice, repeat
 
 from tidemill.streams.loop import Followed, Loop, LoopOptions
-from tidemill.streams.memory import MemoryLog, MemoryReader, MemoryStream, columns
+from tidemill.streams.memory import MemoryLog, MemoryReader, MemoryStream, append_outputs, columns
 from tidemill.streams.metrics import Metrics
 from tidemill.streams.models import ModelFollower
 from tidemill.streams.plan import Plan
@@ -141,11 +141,7 @@ class MemoryCommitter:
 
     def commit(self, prepared: Prepared) -> None:
         """Append outputs and changelog, and move the group's offsets."""
-        for output in prepared.outputs:
-            headers = output.headers or [None] * len(output)
-            places = zip(output.partition.tolist(), output.timestamp.tolist(), strict=True)
-            for (partition, at), key, value, header in zip(places, output.keys, output.values, headers, strict=True):
-                self._log.append(output.topic, key, value, headers=header, partition=partition, timestamp=at)
+        append_outputs(self._log, prepared.outputs)
         for entry in prepared.changelog:
             self._log.append(self._changelog, entry.key, entry.value, partition=entry.partition)
         for partition, offset in prepared.offsets.items():

@@ -53,6 +53,8 @@ class Plan:
     topic_tables: Sequence[TopicTable] = ()
     partitions: int = 4
     retention_ms: int = 7 * DAY
+    schema_wait_seconds: float = 0
+    """How long a worker waits for the schema of an event that names one which is not published."""
     publish: Sequence[str] = OUTPUTS
     """Which of `OUTPUTS` are written; what lies between two stages of one worker needs no topic."""
     description: Mapping[str, object] = field(default_factory=dict, repr=False)
@@ -106,6 +108,7 @@ class Plan:
             TopicSpec(self.topic("features"), None, wide, "the features of each event, as served"),
             TopicSpec(self.topic("predictions"), None, wide, "the answer to each event"),
             TopicSpec(self.topic("rejected"), None, wide, "events that failed, with original bytes and reason"),
+            TopicSpec(self.topic("retries"), None, compact, "which rejected events were sent again"),
             TopicSpec(self.topic("changelog"), None, state, "positions and keyed state of the stages"),
             TopicSpec(self.topic("schemas"), 1, compact, "every contract under its fingerprint"),
             TopicSpec(self.topic("models"), 1, keep, "announcements of models: the rollout log"),

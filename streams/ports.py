@@ -134,6 +134,24 @@ class Committer(Protocol):
         ...
 
 
+class Transactions(Protocol):
+    """Writes messages that become visible together, under a name that one holder has at a time.
+
+    Whoever takes the name decides what its former holder left open, and fences it: what is read after that is all that
+    the former holder will ever have written.
+    """
+
+    def commit(self, outputs: Sequence[Output]) -> None:
+        """All of it or nothing.
+
+        Raises:
+            CommitAborted: nothing became visible.
+            Fenced: somebody else has taken the name; nothing became visible.
+
+        """
+        ...
+
+
 class LogReader(Protocol):
     """Reads a partition from a place to its present end, outside any group."""
 

@@ -15,16 +15,30 @@ from tidemill.schemas.resolver import KnownSchemas, SchemaSource
 from tidemill.streams.ports import RecordStream, Sender
 
 _ASK_AGAIN_SECONDS = 1.0
+_LOOK_SECONDS = 0.1
+REST = 10
+"""After a wait in vain none begins for so many times its length: garbage takes a tenth of the time at most."""
 log = logging.getLogger(__name__)
 
 
 class SchemaTopic:
-    """A `SchemaSource` over P.schemas; ids and GUIDs are looked up in a schema registry, if one is given."""
+    """A `SchemaSource` over P.schemas; ids and GUIDs are looked up in a schema registry, if one is given.
+
+    A message may overtake the schema that it names: an unknown fingerprint is waited for, `wait` seconds at most, and
+    then it is not known. Messages that name no schema at all must not hold the others back: see `REST`.
+    """
 
     def __init__(
-        self, stream: RecordStream, registry: SchemaSource | None = None, clock: Callable[[], float] = time.monotonic
+        self,
+        stream: RecordStream,
+        registry: SchemaSource | None = None,
+        clock: Callable[[], float] = time.monotonic,
+        *,
+        wait: float = 0,
+        sleep: Callable[[float], None] = time.sleep,
     ) -> None:
         self._stream, self._registry, self._clock = stream, registry, clock
+        self._wait, self._sleep, self._rests_until = wait, sleep, float("-inf")
         self._known = KnownSchemas([])
         self._by_topic: dict[str, Contract] = {}
         self._asked = float("-inf")
@@ -62,12 +76,29 @@ class SchemaTopic:
         self._known.add(contract)
 
     def by_fingerprint(self, fingerprint: bytes) -> Contract | None:
-        """Find a schema; for an unknown one the topic is asked again, but at most once a second."""
+        """Find a schema; an unknown one is waited for, or, while no wait is due, asked for once a second at most."""
         found = self._known.by_fingerprint(fingerprint)
-        if found is None and self._clock() - self._asked >= _ASK_AGAIN_SECONDS:
+        if found is not None:
+            return found
+        if self._wait and self._clock() >= self._rests_until:
+            return self._await(fingerprint)
+        if self._clock() - self._asked >= _ASK_AGAIN_SECONDS:
+            self.refresh()
+        return self._known.by_fingerprint(fingerprint)
+
+    def _await(self, fingerprint: bytes) -> Contract | None:
+        deadline = self._clock() + self._wait
+        while True:
             self.refresh()
             found = self._known.by_fingerprint(fingerprint)
-        return found
+            if found is not None:
+                return found
+            left = deadline - self._clock()
+            if left <= 0:
+                self._rests_until = self._clock() + REST * self._wait
+                log.warning("no schema came for fingerprint %s within %g s", fingerprint.hex(), self._wait)
+                return None
+            self._sleep(min(left, _LOOK_SECONDS))
 
     def by_id(self, schema_id: int) -> Contract | None:
         """Find a schema by its number in the registry."""

@@ -19,7 +19,7 @@ from tidemill.schemas.codec import Codec
 from tidemill.schemas.resolver import SchemaSource
 from tidemill.streams.plan import STAGES, Plan, stage_output
 from tidemill.streams.ports import ChangelogEntry, LogReader, Output, Prepared, Records, StageCounts
-from tidemill.streams.rejections import RejectedRow, rejected_output
+from tidemill.streams.rejections import RejectedRow, refused_later, rejected_output
 from tidemill.streams.state import PartitionState
 
 MISPLACED = "misplaced"
@@ -120,7 +120,9 @@ class Task:
             for fault in decoded.bad
         ]
         if self._from_events:
-            bad = [fault for fault in bad if self._is_new(records.partition[[fault[0]]], records.offset[[fault[0]]])[0]]
+            rows = np.array([fault[0] for fault in bad], dtype=np.int64)
+            new = self._is_new(records.partition[rows], records.offset[rows])
+            bad = [fault for fault, is_new in zip(bad, new.tolist(), strict=True) if is_new]
         else:
             here = records.partition[decoded.rows]
             misplaced = batch.origin.partition != here
@@ -135,7 +137,9 @@ class Task:
 
     def _origin(self, records: Records, table: pa.Table, rows: NDArray[np.int64]) -> Origin:
         if self._from_events:
-            return Origin(records.partition[rows], records.offset[rows], records.timestamp[rows], rows)
+            passed = refused_later(records, STAGES[0])
+            origin = Origin(records.partition, records.offset, records.timestamp, np.arange(len(records)), passed)
+            return origin.take(rows)
         return Origin(
             table["source_partition"].to_numpy().astype(np.int32),
             table["source_offset"].to_numpy().astype(np.int64),
@@ -175,6 +179,7 @@ class Task:
                 int(origin.timestamp[rejection.row]),
                 records.keys[origin.row[rejection.row]],
                 records.values[origin.row[rejection.row]] if self._from_events else None,
+                records.headers[origin.row[rejection.row]] if self._from_events else None,
             )
             for rejection in processed.rejected
         ]

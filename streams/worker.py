@@ -58,7 +58,8 @@ def run_worker(
     group, place = group_name(plan, options.stages), f"{plan.name}.{'+'.join(options.stages)}.{options.slot}"
     reader = KafkaReader(connection, group)
     registry = Registry(options.registry_url) if options.registry_url else None
-    schemas = SchemaTopic(Follower(connection, plan.topic("schemas")), registry)
+    stream = Follower(connection, plan.topic("schemas"))
+    schemas = SchemaTopic(stream, registry, wait=plan.schema_wait_seconds)
     for contract in plan.contracts.values():
         schemas.add(contract)
 

@@ -360,8 +360,8 @@ class Mill:
         for message in self._consumer.consume(1_000, 0.1):
             assert message.error() is None, message.error()
             if message.topic().endswith(".rejected"):
-                headers = {name: value.decode() for name, value in message.headers()}
-                rejection = {field: headers[name] for field, name in HEADERS.items()}
+                headers = dict(message.headers())
+                rejection = {field: headers[name].decode() for field, name in HEADERS.items()}
                 place = int(rejection["partition"]), int(rejection["offset"])
                 self.answers[place].append(Answer(message, rejection=rejection))
             else:

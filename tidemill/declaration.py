@@ -16,6 +16,7 @@ from tidemill.processors.sanity_check.stage import NanPolicy
 from tidemill.schemas.contract import Contract
 from tidemill.schemas.errors import DeclarationError, nearest
 
+_LONGEST_SCHEMA_WAIT = 60
 ContractLike = Contract | Path | str | Mapping[str, Any]
 
 
@@ -34,7 +35,8 @@ class Events:
 
     `contract` is an .avsc file (relative to the pipeline file), a `Contract`, or the schema as a dict. `key` decides
     the partition, and so what windows are kept by. `nan` says what NaN and infinity mean: "reject", "null" or
-    "allow".
+    "allow". `schema_wait`, a minute at most, is how long an event that names an unknown schema is held until that is
+    published; then it is rejected.
     """
 
     contract: ContractLike
@@ -42,6 +44,12 @@ class Events:
     time: str
     id: str
     nan: NanPolicy = "reject"
+    schema_wait: str | timedelta = "2s"
+
+    @property
+    def schema_wait_seconds(self) -> float:
+        """The wait for an unknown schema."""
+        return duration(self.schema_wait) / 1e6
 
     def check(self, contract: Contract) -> None:
         """Raise DeclarationError or SchemaError unless the fields can serve."""
@@ -60,6 +68,11 @@ class Events:
                 )
         if self.nan not in ("reject", "null", "allow"):
             raise DeclarationError(f"nan must be 'reject', 'null' or 'allow', not {self.nan!r}")
+        if self.schema_wait_seconds > _LONGEST_SCHEMA_WAIT:
+            raise DeclarationError(
+                f"schema_wait holds a partition back: expected at most {_LONGEST_SCHEMA_WAIT} s, got"
+                f" {self.schema_wait!r}"
+            )
 
 
 @dataclass(frozen=True)

@@ -130,6 +130,7 @@ class Pipeline:
             topic_tables=topic_tables,
             partitions=self.partitions,
             retention_ms=self.retention_ms,
+            schema_wait_seconds=self.events.schema_wait_seconds,
             publish=self.publish,
             description=description,
         )

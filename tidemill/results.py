@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from tidemill.streams.ports import LogRecord
-from tidemill.streams.rejections import HEADERS
+from tidemill.streams.rejections import StoredRejection
 
 _SCORE = "probability_"
 
@@ -52,14 +52,14 @@ class Rejection:
     @classmethod
     def from_record(cls, record: LogRecord) -> "Rejection":
         """Make it of a message of P.rejected."""
-        found = {name: value.decode(errors="replace") for name, value in record.headers if isinstance(value, bytes)}
+        found = StoredRejection.of(record)
         return cls(
-            stage=found.get(HEADERS["stage"], ""),
-            reason=found.get(HEADERS["reason"], ""),
-            message=found.get(HEADERS["message"], ""),
-            topic=found.get(HEADERS["topic"], ""),
-            partition=int(found.get(HEADERS["partition"], -1)),
-            offset=int(found.get(HEADERS["offset"], -1)),
+            stage=found.stage,
+            reason=found.reason,
+            message=found.message,
+            topic=found.topic,
+            partition=found.partition,
+            offset=found.offset,
             timestamp=datetime.fromtimestamp(record.timestamp / 1000, UTC),
             key=record.key,
             value=record.value,

@@ -100,7 +100,10 @@ class SanityCheck:
         for given, outcome in zip(self._late, evaluate(late, self._late), strict=True):
             verdict.judge(given, outcome)
         if self._unique is not None:
-            verdict.judge(self._unique, Outcome(~self._duplicates(batch, verdict.good), {}))
+            passed = batch.origin.passed
+            # A copy has the id of the event that it is a copy of, and that was the first to have it.
+            asked = verdict.good if passed is None else verdict.good & ~passed
+            verdict.judge(self._unique, Outcome(~self._duplicates(batch, asked), {}))
         rejections = tuple(
             self._reject(batch, row, *verdict.failed(row)) for row in np.flatnonzero(~verdict.good).tolist()
         )
@@ -132,12 +135,12 @@ class SanityCheck:
             self._watermarks[partition] = int(after[-1])
         return met
 
-    def _duplicates(self, batch: Batch, good: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    def _duplicates(self, batch: Batch, asked: NDArray[np.bool_]) -> NDArray[np.bool_]:
         duplicate = np.zeros(len(batch), dtype=bool)
         ids = pc.cast(batch.table[self._id], pa.string())
         times = _record_times(batch.origin)
         for partition, rows in batch.partitions():
-            chosen = np.flatnonzero(good[rows]) + rows.start
+            chosen = np.flatnonzero(asked[rows]) + rows.start
             here = ids.take(pa.array(chosen)).to_pylist()
             duplicate[chosen] = self._ids(partition).check(here, times[chosen].tolist())
         return duplicate

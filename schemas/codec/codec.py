@@ -59,8 +59,9 @@ class Codec:
         bad: list[BadMessage] = []
         # Most batches are of one schema, the reader's own: those messages are told by one comparison each.
         own, marker = self._own, self._marker
-        plain = headers is None or not any(headers)
-        rows: Sequence[int] = _beginning_with(marker, values) if plain else ()
+        rows = _beginning_with(marker, values)
+        if headers is not None and any(headers):
+            rows = [i for i in rows if not _names_schema(headers[i])]
         groups: dict[Frame, tuple[list[int], list[bytes]]] = {}
         if len(rows):
             payloads = values if len(rows) == len(values) else [values[i] for i in rows]
@@ -157,6 +158,10 @@ def _beginning_with(marker: bytes, values: Sequence[bytes | None]) -> Sequence[i
     if None not in values and all(map(bytes.startswith, values, repeat(marker))):  # type: ignore[arg-type]
         return range(len(values))
     return [row for row, value in enumerate(values) if value is not None and value.startswith(marker)]
+
+
+def _names_schema(headers: Headers | None) -> bool:
+    return any(name == framing.VALUE_SCHEMA_ID for name, _ in headers or ())
 
 
 def _unframed(value: bytes, headers: Headers | None) -> str:

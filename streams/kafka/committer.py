@@ -1,8 +1,8 @@
 """Making a prepared batch visible: exactly once by a transaction, or at least once."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from itertools import repeat
-from typing import Any
+from typing import Any, NoReturn
 
 import numpy as np
 from confluent_kafka import KafkaError, KafkaException, Producer, TopicPartition
@@ -32,7 +32,30 @@ def producer_settings(connection: Connection, client_id: str) -> dict[str, Any]:
     )
 
 
-class _Outbox:
+def until_decided(step: Callable[[], object]) -> None:
+    """Call it again as long as librdkafka asks for that, because it is not yet decided; its own timeouts bound this."""
+    while True:
+        try:
+            step()
+            return
+        except KafkaException as error:
+            if not error.args[0].retriable() or error.args[0].txn_requires_abort():
+                raise
+
+
+def abort(producer: Producer, where: str, cause: KafkaException) -> NoReturn:
+    """Roll back after a failed step, and say by the error's class what that means; see `Committer.commit`."""
+    error = cause.args[0]
+    if error.code() in _FENCED or (error.fatal() and not error.txn_requires_abort()):
+        raise Fenced(f"{where}: another one holds this one's place ({error.str()}); this one stops") from None
+    try:
+        until_decided(lambda: producer.abort_transaction(60))
+    except KafkaException as second:
+        raise Fenced(f"{where} could not be aborted: {second.args[0].str()}; start this one again") from None
+    raise CommitAborted(f"{where} was rolled back: {error.str()}") from None
+
+
+class Outbox:
     """Hands messages to librdkafka and keeps the first delivery error.
 
     The one loop that runs for every message: arguments by position, and no callback for what was delivered, are worth a
@@ -51,6 +74,7 @@ class _Outbox:
             self._failed = error
 
     def send(self, outputs: Sequence[Output]) -> None:
+        """Queue the messages of every output."""
         for output in outputs:
             headers = repeat(None) if output.headers is None else output.headers
             columns = (output.values, output.keys, output.partition.tolist(), np.maximum(output.timestamp, 0).tolist())
@@ -58,6 +82,7 @@ class _Outbox:
             self.producer.poll(0)
 
     def send_changelog(self, topic: str, entries: Sequence[ChangelogEntry]) -> None:
+        """Queue pieces of state."""
         self._produce(topic, ((entry.value, entry.key, entry.partition, 0, None) for entry in entries))
 
     def _produce(self, topic: str, messages: Iterable[tuple[Any, ...]]) -> None:
@@ -71,6 +96,7 @@ class _Outbox:
                     self.producer.poll(0.1)
 
     def flush(self) -> None:
+        """Wait for all of it; raises the first delivery error."""
         self.producer.flush()
         if self._failed is not None:
             error, self._failed = self._failed, None
@@ -94,7 +120,7 @@ class ExactlyOnce:
         self, connection: Connection, source: KafkaSource, topic: str, changelog: str, transactional_id: str
     ) -> None:
         self._connection, self._source, self._topic, self._changelog = connection, source, topic, changelog
-        self._outbox = _Outbox(
+        self._outbox = Outbox(
             connection,
             transactional_id,
             transactional_id=transactional_id,
@@ -114,31 +140,10 @@ class ExactlyOnce:
             self._outbox.send(prepared.outputs)
             self._outbox.send_changelog(self._changelog, prepared.changelog)
             offsets = [TopicPartition(self._topic, p, offset) for p, offset in prepared.offsets.items()]
-            self._retried(lambda: self._producer.send_offsets_to_transaction(offsets, generation, 30))
-            self._retried(lambda: self._producer.commit_transaction(60))
+            until_decided(lambda: self._producer.send_offsets_to_transaction(offsets, generation, 30))
+            until_decided(lambda: self._producer.commit_transaction(60))
         except KafkaException as error:
-            self._abort(error)
-
-    def _retried(self, step: Any) -> None:
-        """Librdkafka asks to call the same step again when it is not yet decided; its own timeouts bound this."""
-        while True:
-            try:
-                step()
-                return
-            except KafkaException as error:
-                if not error.args[0].retriable() or error.args[0].txn_requires_abort():
-                    raise
-
-    def _abort(self, cause: KafkaException) -> None:
-        error = cause.args[0]
-        where = f"transaction on {self._connection.bootstrap_servers}"
-        if error.code() in _FENCED or (error.fatal() and not error.txn_requires_abort()):
-            raise Fenced(f"{where}: another worker holds this one's place ({error.str()}); this one stops") from None
-        try:
-            self._retried(lambda: self._producer.abort_transaction(60))
-        except KafkaException as second:
-            raise Fenced(f"{where} could not be aborted: {second.args[0].str()}; restart this worker") from None
-        raise CommitAborted(f"{where} was rolled back: {error.str()}") from None
+            abort(self._producer, f"transaction on {self._connection.bootstrap_servers}", error)
 
     def close(self) -> None:
         """Nothing: between two commits nothing is queued, and what a failed one left open ends with the process."""
@@ -158,7 +163,7 @@ class AtLeastOnce:
 
     def __init__(self, connection: Connection, source: KafkaSource, topic: str, changelog: str, client_id: str) -> None:
         self._connection, self._source, self._topic, self._changelog = connection, source, topic, changelog
-        self._outbox = _Outbox(connection, client_id)
+        self._outbox = Outbox(connection, client_id)
         self._producer = self._outbox.producer
 
     def commit(self, prepared: Prepared) -> None:

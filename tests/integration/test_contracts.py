@@ -1,11 +1,16 @@
 """Contracts: published under their fingerprint, and guarded when they change."""
 
 import json
+import time
 
 import pytest
 
 from tidemill.loading import load_pipeline
+from tidemill.schemas.codec import Codec
 from tidemill.schemas.contract import Contract
+from tidemill.schemas.resolver import KnownSchemas
+from tidemill.streams.kafka.connection import Connection
+from tidemill.streams.kafka.publisher import Publisher
 
 OLD = {
     "type": "record",
@@ -110,6 +115,80 @@ def test_a_compatible_change_goes_through_with_old_and_new_producers(mill, make_
     rows = {row["event_id"]: row["till"] for row in mill.rows("features")}
     assert rows == {"o1": None, "old": None, "new": 7, "old again": None, "by the client": 8}
     assert mill.audit()["holds"]
+
+
+PLAIN = {
+    "id": "string",
+    "customer": ["null", "string"],
+    "at": {"type": "long", "logicalType": "timestamp-micros"},
+    "amount": "double",
+    "shop": ["null", "string"],
+}
+
+
+def written_with(fields, **renamed):
+    """A producer's own schema of an order, of these fields; a codec that writes it."""
+    declared = [{"name": renamed.get(name, name), "type": kind} for name, kind in fields.items()]
+    theirs = Contract.parse({"type": "record", "name": "Order", "namespace": "shop", "fields": declared})
+    return Codec(theirs, KnownSchemas()), theirs
+
+
+def test_producers_of_every_age_are_mixed_while_the_pipeline_runs(make_mill):
+    """A field more, a field less, another name, a narrower type; one schema comes late, and one never."""
+    mill = make_mill()
+    source = make_mill.source.replace('"name": "amount"', '"name": "amount", "aliases": ["price"]')
+    mill.declare(source.replace('id="id")', 'id="id", schema_wait="3s")', 1))
+    ages = {
+        "more": written_with(PLAIN | {"colour": "string"}),
+        "less": written_with({name: kind for name, kind in PLAIN.items() if name != "shop"}),
+        "renamed": written_with(PLAIN, amount="price"),
+        "narrow": written_with(PLAIN | {"amount": "int"}),
+        "late": written_with(PLAIN | {"size": "int"}),
+        "never": written_with(PLAIN | {"secret": "int"}),
+    }
+    own = mill.codec_of_events()
+    row = {"customer": "c", "at": 0, "amount": 5, "shop": "A", "price": 5, "colour": "red", "size": 1, "secret": 1}
+
+    def value(age, number):
+        codec, theirs = ages.get(age, (own, own._reader))
+        return codec.encode_rows(
+            [{n: v for n, v in (row | {"id": f"{age}{number}"}).items() if n in theirs.arrow.names}]
+        )[0]
+
+    publisher = Publisher(Connection(mill.bootstrap_servers))
+
+    def publish(age):
+        _, theirs = ages[age]
+        publisher.send(f"{mill.name}.schemas", theirs.fingerprint_hex.encode(), theirs.text.encode(), partition=0)
+        publisher.flush()
+
+    with mill.worker():
+        mill.produce([(b"c", value("own", 0))])
+        mill.wait(1)
+        for age in ("more", "less", "renamed", "narrow"):
+            publish(age)
+        mill.produce([(b"c", value(age, n)) for n in range(5) for age in ("own1", "more", "less", "renamed", "narrow")])
+        mill.wait(26)
+        mill.produce([(b"c", value("late", 0))])
+        time.sleep(0.5)  # The schema comes after the event, not at once: that is what is tested.
+        publish("late")
+        mill.wait(27)
+        mill.produce([(b"c", value("never", 0)), (b"c", value("own", 2))])
+        mill.wait(29)
+    features = {row["event_id"]: row for row in mill.rows("features")}
+    assert len(features) == 28
+    assert {row["amount"] for row in features.values()} == {5.0}
+    assert features["less0"]["city"] is None
+    assert features["late0"]["city"] == features["renamed4"]["city"] == "Aachen"
+    ((place, answer),) = [(place, a) for place, (a,) in mill.answers.items() if a.rejection]
+    assert (place, answer.rejection["reason"]) == ((0, 27), "unknown_schema")
+    assert mill.audit()["holds"]
+    # Once the schema is there, the event goes through again.
+    publish("never")
+    mill.cli("rejected", "retry", mill.name, "--reason", "unknown_schema")
+    with mill.worker():
+        mill.wait(30)
+    assert {row["event_id"] for row in mill.rows("features")} - set(features) == {"never0"}
 
 
 def test_features_may_come_and_go(make_mill):

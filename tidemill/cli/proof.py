@@ -36,7 +36,7 @@ def audit(pipeline: PipelineName, bootstrap_servers: Bootstrap = None, as_json: 
             client.name, client.contract("predictions"), client.schemas, reader, lambda n: bar.advance(task, n)
         )
         reader.close()
-    counted = ("events", "predictions", "rejections", "missing", "doubled", "waiting", "unknown")
+    counted = ("events", "predictions", "rejections", "missing", "doubled", "waiting", "unknown", "retried")
     rows = [{"partition": r.partition, **{name: getattr(r, name) for name in counted}} for r in results]
     total: dict[str, Any] = {name: sum(getattr(r, name) for r in results) for name in counted}
     holds = all(r.holds for r in results)

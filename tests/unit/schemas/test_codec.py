@@ -133,6 +133,23 @@ def test_a_schema_that_is_published_later_is_found_then():
     assert codec.decode([message]).table["text"].to_pylist() == ["a"]
 
 
+def test_headers_of_other_things_change_nothing():
+    """Messages with and without headers keep their order, whatever the headers are called."""
+    codec = Codec(record(("height", "double")), KnownSchemas())
+    values = codec.encode_rows([{"height": float(number)} for number in range(6)])
+    values[4] = values[4][:-1]
+    headers = [None, [("trace", b"1")], None, [("trace", None), ("b", b"2")], [("trace", b"3")], []]
+    decoded = codec.decode(values, headers)
+    assert decoded.rows.tolist() == [0, 1, 2, 3, 5]
+    assert decoded.table["height"].to_pylist() == [0.0, 1.0, 2.0, 3.0, 5.0]
+    assert [bad.row for bad in decoded.bad] == [4]
+    named = [*headers[:2], [("trace", b"1"), (VALUE_SCHEMA_ID, b"\x09")], *headers[3:]]
+    assert [(bad.row, bad.reason) for bad in codec.decode(values, named).bad] == [
+        (2, Reason.UNKNOWN_FRAMING),
+        (4, Reason.UNDECODABLE),
+    ]
+
+
 def test_a_source_that_fails_is_not_the_messages_fault():
     class Broken(KnownSchemas):
         def by_id(self, schema_id):

@@ -52,7 +52,7 @@ def test_every_topic_that_a_stage_uses_is_among_the_topics(plan):
     specs = {spec.name: spec for spec in plan.topics()}
     used = {plan.input_of(stage) for stage in STAGES} | {plan.output_of(stage) for stage in STAGES}
     assert used | {
-        f"tides.{s}" for s in ("rejected", "changelog", "schemas", "models", "model-artefacts", "labels")
+        f"tides.{s}" for s in ("rejected", "retries", "changelog", "schemas", "models", "model-artefacts", "labels")
     } == set(specs)
     assert specs["tides.events"].partitions == plan.partitions
     # As many as the events topic has, so that outputs go to the partition of their event.
@@ -64,6 +64,7 @@ def test_every_topic_that_a_stage_uses_is_among_the_topics(plan):
 def test_what_must_be_kept_is_compacted_or_kept_for_ever(plan):
     specs = {spec.name: spec.config for spec in plan.topics()}
     assert specs["tides.changelog"]["cleanup.policy"] == "compact"
+    assert specs["tides.retries"]["cleanup.policy"] == "compact"
     assert specs["tides.schemas"]["cleanup.policy"] == "compact"
     assert specs["tides.models"]["retention.ms"] == "-1"
     assert specs["tides.events"]["retention.ms"] == str(plan.retention_ms)

@@ -1,8 +1,16 @@
 import numpy as np
 import pytest
 
-from tidemill.streams.ports import Records
-from tidemill.streams.rejections import HEADERS, RejectedRow, rejected_output
+from tidemill.schemas.framing import VALUE_SCHEMA_ID
+from tidemill.streams.ports import LogRecord, Records
+from tidemill.streams.rejections import (
+    HEADERS,
+    RETRY_ATTEMPT,
+    RETRY_EVENT,
+    RejectedRow,
+    StoredRejection,
+    rejected_output,
+)
 
 
 def row(offset, partition=0, topic="tides.events", value=None, **changed):
@@ -59,4 +67,41 @@ def test_original_bytes_are_fetched_once_per_partition(plan, log):
 def test_what_could_not_be_read_keeps_its_place_and_bytes(value):
     records = Records(np.array([3], np.int32), np.array([8]), np.array([77]), [b"key"], [value], [[("trace", b"1")]])
     made = RejectedRow.undecodable("sanity_check", "tides.events", records, 0, "empty_value", "why")
-    assert made == RejectedRow("sanity_check", "empty_value", "why", "tides.events", 3, 8, 77, b"key", value)
+    kept = [("trace", b"1")]
+    assert made == RejectedRow("sanity_check", "empty_value", "why", "tides.events", 3, 8, 77, b"key", value, kept)
+
+
+def test_headers_without_which_an_event_cannot_be_read_go_along():
+    own = [("trace", b"1"), (VALUE_SCHEMA_ID, b"\x00\x00\x00\x00\x07"), (RETRY_ATTEMPT, b"2"), (RETRY_ATTEMPT, b"3")]
+    made = row(7, kept=[*own, ("__streams.errors.offset", b"9")]).headers()
+    assert made[6:] == [(RETRY_ATTEMPT, b"2"), (VALUE_SCHEMA_ID, b"\x00\x00\x00\x00\x07")]
+    read = StoredRejection.of(LogRecord(0, 4, 5, b"k", b"v", made))
+    assert (read.stage, read.reason, read.topic, read.partition, read.offset, read.attempt) == (
+        ("sanity_check", "out_of_range", "tides.events", 0, 7, 2)
+    )
+
+
+def test_headers_of_a_hostile_producer_do_not_make_a_rejection_too_large(plan):
+    own = [(VALUE_SCHEMA_ID, b"x" * 10_000_000), *([(RETRY_EVENT, b"y" * 1000)] * 10_000), (RETRY_ATTEMPT, None)]
+    made = row(7, kept=own).headers()
+    assert sum(len(name) + len(value or b"") for name, value in made) < 2_000
+    assert StoredRejection.of(LogRecord(0, 4, 5, b"k", b"v", made)).attempt == 0
+
+
+def test_what_a_model_raises_cannot_make_a_rejection_too_large_or_unwritable():
+    made = dict(row(7, message="\udcff" + "é" * 5_000_000).headers())["__streams.errors.message"]
+    assert made.decode().startswith("\\udcffééé")
+    assert made.decode().endswith("é…")
+    assert len(made) < 5_000
+
+
+@pytest.mark.parametrize("text", [b"", b"-3", "²".encode(), b"9" * 5_000, b"\xff", None])
+def test_a_message_that_somebody_else_wrote_can_be_read(text):
+    read = StoredRejection.of(LogRecord(0, 4, 5, None, None, [(name, text) for name in HEADERS.values()]))
+    assert (read.partition, read.offset) == (-1, -1)
+
+
+def test_a_later_stage_looks_up_these_headers_too(plan, log):
+    log.append("tides.events", 0, b"k", b"v", headers=[("trace", b"1"), (RETRY_ATTEMPT, b"1")])
+    made = rejected_output(plan, [row(0)], log)
+    assert made.headers[0][6:] == [(RETRY_ATTEMPT, b"1")]

@@ -61,6 +61,48 @@ def test_an_unknown_schema_is_asked_for_at_most_once_a_second(topic, clock):
     assert source.waited == 2
 
 
+class Waiting:
+    """A schema topic that waits by a clock of its own; `late` is published when so much time has passed."""
+
+    def __init__(self, source, late=None):
+        self.now, self.source, self.late = 0.0, source, late
+        self.known = SchemaTopic(source, clock=lambda: self.now, wait=2, sleep=self.sleep)
+
+    def sleep(self, seconds):
+        self.now += seconds
+        if self.late is not None and self.now >= self.late:
+            publish(self.source, ONE)
+            self.late = None
+
+
+def test_a_message_that_overtakes_its_schema_is_held(stream):
+    waiting = Waiting(stream(), late=1.5)
+    assert waiting.known.by_fingerprint(ONE.fingerprint).text == ONE.text
+    assert waiting.now == pytest.approx(1.5, abs=0.11)
+
+
+def test_a_schema_is_waited_for_no_longer_than_declared(stream, caplog):
+    waiting = Waiting(stream())
+    assert waiting.known.by_fingerprint(ONE.fingerprint) is None
+    assert waiting.now == pytest.approx(2)
+    assert f"no schema came for fingerprint {ONE.fingerprint.hex()} within 2 s" in caplog.text
+
+
+def test_garbage_does_not_hold_the_others_back(stream):
+    """After a wait in vain the topic is asked once a second, and a schema that is there is found."""
+    waiting = Waiting(stream())
+    for number in range(1_000):
+        assert waiting.known.by_fingerprint(number.to_bytes(8, "little")) is None
+    assert waiting.now == pytest.approx(2)
+    publish(waiting.source, ONE)
+    waiting.now += 1
+    assert waiting.known.by_fingerprint(ONE.fingerprint) is not None
+    assert waiting.now == pytest.approx(3)
+    waiting.now += 20
+    assert waiting.known.by_fingerprint(b"12345678") is None
+    assert waiting.now == pytest.approx(25)
+
+
 def test_a_schema_that_was_added_needs_no_asking(topic):
     source, known = topic
     known.add(ONE)

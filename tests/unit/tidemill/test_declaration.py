@@ -47,3 +47,16 @@ def test_the_classes_of_a_label(label, classes, expected):
 def test_the_parts_of_a_declaration_do_not_change():
     with pytest.raises(AttributeError):
         tm.Events(FLOOD, key="id", time="at", id="id").key = "other"
+
+
+@pytest.mark.parametrize(
+    ("wait", "said"), [("61s", "expected at most 60 s, got '61s'"), ("soon", "expected a duration")]
+)
+def test_a_schema_is_not_waited_for_for_ever(wait, said):
+    reading = {
+        **FLOOD,
+        "fields": [*FLOOD["fields"], {"name": "at", "type": {"type": "long", "logicalType": "timestamp-micros"}}],
+    }
+    events = tm.Events(reading, key="id", time="at", id="id", schema_wait=wait)
+    with pytest.raises(tm.DeclarationError, match=said):
+        tm.Pipeline("floods", events).plan()

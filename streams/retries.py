@@ -1,0 +1,152 @@
+"""Sending rejected events through the pipeline again, each exactly once.
+
+The copies on P.events and the notes on P.retries that they were made are one transaction. One holder of the tool's
+transactional id at a time reads the notes and writes: whoever takes it has fenced the one before and then reads all
+that it will ever have noted. So a kill between any two steps, and two operators at once, send nothing twice.
+
+A copy is an event of its own, with the key, value, partition, framing header and record timestamp of the first, and
+headers that name it. The record timestamp is kept because it is "now" for every check and window.
+"""
+
+import json
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from tidemill.schemas.framing import VALUE_SCHEMA_ID
+from tidemill.streams.plan import STAGES
+from tidemill.streams.ports import Headers, History, Output, Transactions
+from tidemill.streams.rejected_log import Progress, Selection, event_of, partitions_of, place_of, read_rejections
+from tidemill.streams.rejections import RETRY_ATTEMPT, RETRY_EVENT, RETRY_REJECTION, RETRY_STAGE, StoredRejection
+
+BATCH_ROWS = 5_000
+BATCH_BYTES = 8 * 1024 * 1024
+
+
+@dataclass
+class Retried:
+    """What became of the rejections that were selected.
+
+    `sent` went through again, by reason, or would go in a dry run. `already` were sent by an earlier retry. Of
+    `without_bytes` the bytes are not kept (too large, empty, or deleted by retention); `not_events` were rejected from
+    a topic between two stages, where only the pipeline itself should write.
+    """
+
+    sent: int = 0
+    already: int = 0
+    without_bytes: int = 0
+    not_events: int = 0
+    reasons: dict[str, int] = field(default_factory=dict)
+
+
+def transactional_id(name: str) -> str:
+    """The name under which a pipeline's rejections are sent again, by one at a time."""
+    return f"{name}.rejected-retry"
+
+
+def retried_offsets(reader: History, name: str, partition: int) -> frozenset[int]:
+    """The offsets on a partition of P.events whose events were sent again.
+
+    Under the tool's transactional id this is the truth; without it, what was true a moment ago.
+    """
+    notes = reader.read(f"{name}.retries", partition)
+    return frozenset(int(note.key.rpartition(b"/")[2]) for note in notes if note.key is not None)
+
+
+def retry(
+    reader: History,
+    name: str,
+    selection: Selection,
+    transactions: Transactions | None,
+    progress: Progress = lambda n: None,  # noqa: ARG005
+) -> Retried:
+    """Send the selected rejections' events again, in log order, unless that was done before.
+
+    `transactions` must have been opened under `transactional_id(name)` before this is called; None is a dry run.
+
+    Raises:
+        CommitAborted: a transaction was rolled back; what was committed before it stays, and calling again goes on.
+        Fenced: somebody else began to retry.
+
+    """
+    result = Retried()
+    for partition in partitions_of(reader, name, selection):
+        done = set(retried_offsets(reader, name, partition))
+        batch: list[StoredRejection] = []
+        size = 0
+        for rejection in read_rejections(reader, name, partition, selection, progress):
+            record = rejection.record
+            if rejection.topic != f"{name}.events" or rejection.partition != partition or rejection.offset < 0:
+                result.not_events += 1
+            elif record.value is None:
+                result.without_bytes += 1
+            elif rejection.offset in done:
+                result.already += 1
+            else:
+                done.add(rejection.offset)
+                batch.append(rejection)
+                size += len(record.value) + len(record.key or b"")
+                if len(batch) >= BATCH_ROWS or size >= BATCH_BYTES:
+                    _send(name, partition, batch, transactions, result)
+                    batch, size = [], 0
+        _send(name, partition, batch, transactions, result)
+    return result
+
+
+def _send(
+    name: str, partition: int, batch: list[StoredRejection], transactions: Transactions | None, result: Retried
+) -> None:
+    if batch and transactions is not None:
+        transactions.commit([_copies(name, partition, batch), _notes(name, partition, batch)])
+    for rejection in batch:
+        result.sent += 1
+        result.reasons[rejection.reason] = result.reasons.get(rejection.reason, 0) + 1
+
+
+def _copies(name: str, partition: int, batch: list[StoredRejection]) -> Output:
+    return Output(
+        f"{name}.events",
+        np.full(len(batch), partition, dtype=np.int32),
+        np.array([rejection.record.timestamp for rejection in batch], dtype=np.int64),
+        [rejection.record.key for rejection in batch],
+        [rejection.record.value for rejection in batch],
+        [_headers(name, rejection) for rejection in batch],
+    )
+
+
+def _headers(name: str, rejection: StoredRejection) -> Headers:
+    framing = [header for header in rejection.record.headers if header[0] == VALUE_SCHEMA_ID]
+    own = {
+        RETRY_EVENT: event_of(rejection),
+        RETRY_REJECTION: place_of(rejection, f"{name}.rejected"),
+        RETRY_STAGE: _furthest(rejection),
+        RETRY_ATTEMPT: rejection.attempt + 1,
+    }
+    return [*framing, *((header, str(value).encode()) for header, value in own.items())]
+
+
+def _furthest(rejection: StoredRejection) -> str:
+    """The last stage that refused the event in any attempt: what it passed once, it need not pass again."""
+    before = [value.decode(errors="replace") for n, value in rejection.record.headers if n == RETRY_STAGE and value]
+    known = [stage for stage in [rejection.stage, *before] if stage in STAGES]
+    return max(known, key=STAGES.index, default=rejection.stage)
+
+
+def _notes(name: str, partition: int, batch: list[StoredRejection]) -> Output:
+    """One for each event, under its place: at least once, an event may have been rejected twice."""
+    texts = [
+        {
+            "rejection": str(place_of(rejection, f"{name}.rejected")),
+            "stage": rejection.stage,
+            "reason": rejection.reason,
+            "attempt": rejection.attempt + 1,
+        }
+        for rejection in batch
+    ]
+    return Output(
+        f"{name}.retries",
+        np.full(len(batch), partition, dtype=np.int32),
+        np.zeros(len(batch), dtype=np.int64),
+        [f"{partition}/{rejection.offset}".encode() for rejection in batch],
+        [json.dumps(text).encode() for text in texts],
+    )
