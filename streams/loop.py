@@ -121,4 +121,5 @@ class Loop:
             self._aborts = 0
             latencies = np.maximum(landed.seconds - self._timestamps / 1000, 0.0)
             self._metrics.committed(landed.prepared, latencies)
+            self._metrics.last_commit.set(landed.seconds)
         return True

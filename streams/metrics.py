@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Info, start_http_server
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Info
 from prometheus_client.core import HistogramMetricFamily
 from prometheus_client.registry import Collector
 
@@ -59,6 +59,9 @@ class Metrics:
         self.batch = Histogram("tidemill_batch_events", "Events in a batch.", buckets=_EVENTS, registry=own)
         self.prepare = Histogram("tidemill_prepare_seconds", "Time to process a batch.", buckets=SECONDS, registry=own)
         self.commit = Histogram("tidemill_commit_seconds", "Time to commit a batch.", buckets=SECONDS, registry=own)
+        self.last_commit = Gauge(
+            "tidemill_last_commit_timestamp_seconds", "When a batch was last committed, in Unix time.", registry=own
+        )
         self.aborted = Counter("tidemill_commits_aborted", "Commits rolled back and retried.", registry=own)
         self.lag = Gauge(
             "tidemill_consumer_lag", "Offsets to the end of the input, by partition.", ["partition"], registry=own
@@ -92,8 +95,3 @@ class Metrics:
             self.model.info({"version": version})
         else:
             self.refused.inc()
-
-    def expose(self, host: str, port: int) -> int:
-        """Serve /metrics; port 0 takes a free one. Returns the port."""
-        server, _ = start_http_server(port, addr=host, registry=self.registry)
-        return int(server.server_port)

@@ -6,6 +6,7 @@ import os
 import signal
 import sys
 import threading
+import time
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -124,6 +125,7 @@ def worker(
 ) -> None:
     """One worker process; it stops when its standard input closes."""
     from tidemill.loading import load_pipeline
+    from tidemill.streams.health import Health, serve
     from tidemill.streams.kafka.connection import Connection
     from tidemill.streams.loop import LoopOptions
     from tidemill.streams.metrics import Metrics
@@ -138,10 +140,11 @@ def worker(
     stop = _stop_signal()
     threading.Thread(target=_stop_with_parent, args=(stop,), daemon=True).start()
     metrics = Metrics()
+    health = Health(time.monotonic)
     try:
-        port = metrics.expose(metrics_host, metrics_port)
+        port = serve(metrics.registry, health, metrics_host, metrics_port)
     except OSError:
-        port = metrics.expose(metrics_host, 0)
+        port = serve(metrics.registry, health, metrics_host, 0)
         logging.getLogger(__name__).warning("metrics port %d is taken; serving on %d", metrics_port, port)
     if note is not None:
         note.write_text(
@@ -150,7 +153,7 @@ def worker(
     connection = Connection.from_environment(bootstrap_servers, DEFAULT_BOOTSTRAP)
     plan = load_pipeline(pipeline).plan()
     try:
-        run_worker(plan, connection, options, metrics, stop.is_set)
+        run_worker(plan, connection, options, metrics, health.watching(stop.is_set))
     except StreamError as error:
         logging.getLogger(__name__).error("%s", error)
         raise typer.Exit(FAILED) from None
@@ -219,6 +222,9 @@ def _stop_with_parent(stop: threading.Event) -> None:
 
 
 def _log_to_stderr(name: str, level: str) -> None:
-    form = f"%(asctime)s level=%(levelname)s worker={name} %(name)s: %(message)s"
-    logging.basicConfig(level=level.upper(), format=form, stream=sys.stderr)
+    from tidemill.streams.log_format import Logfmt
+
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(Logfmt(name))
+    logging.basicConfig(level=level.upper(), handlers=[handler])
     logging.getLogger("tidemill.librdkafka").setLevel(logging.WARNING)
