@@ -59,8 +59,7 @@ class Passwords:
             ),
             "listener.name.controller.sasl.enabled.mechanisms": "PLAIN",
             "listener.name.controller.plain.sasl.jaas.config": (
-                f'{plain} username="{CONTROLLER}" password="{self.controller}" '
-                f'user_{CONTROLLER}="{self.controller}";'
+                f'{plain} username="{CONTROLLER}" password="{self.controller}" user_{CONTROLLER}="{self.controller}";'
             ),
             "authorizer.class.name": "org.apache.kafka.metadata.authorizer.StandardAuthorizer",
             "allow.everyone.if.no.acl.found": "false",

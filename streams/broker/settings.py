@@ -17,9 +17,7 @@ SESSION_TIMEOUT_MS = 2000
 _HEAP = "512m"
 
 
-def server_properties(
-    port: int, controller_port: int, log_dir: str = DATA, passwords: Passwords | None = None
-) -> str:
+def server_properties(port: int, controller_port: int, log_dir: str = DATA, passwords: Passwords | None = None) -> str:
     """server.properties of a broker and controller in one process, reachable from this machine only.
 
     With passwords, nobody gets in without one, and nobody but the superuser may do what no ACL allows.

@@ -1,4 +1,4 @@
-"""Client settings in librdkafka's words, from a file and from the environment; secrets are masked when they are shown."""
+"""Client settings in librdkafka's words, from a file and from the environment; secrets are masked when shown."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -10,7 +10,17 @@ CONFIG_ENV = "TIDEMILL_KAFKA_CONFIG"
 PREFIX = "TIDEMILL_KAFKA_"
 _FILE = "_FILE"
 _SECRET = (
-    *("password", "passphrase", "secret", "token", "oauthbearer.config", "key.pem", "ssl_key", "sasl.jaas", "assertion"),
+    *(
+        "password",
+        "passphrase",
+        "secret",
+        "token",
+        "oauthbearer.config",
+        "key.pem",
+        "ssl_key",
+        "sasl.jaas",
+        "assertion",
+    ),
     "basic.auth",
 )
 MASK = "***"

@@ -78,7 +78,9 @@ class Connection:
         except (KafkaException, ValueError, TypeError) as error:
             cause = error.args[0] if error.args else error
             text = cause.str() if isinstance(cause, KafkaError) else str(cause)
-            raise StreamError(f"the settings for {self.bootstrap_servers} are not accepted: {self.hide(text)}") from None
+            raise StreamError(
+                f"the settings for {self.bootstrap_servers} are not accepted: {self.hide(text)}"
+            ) from None
 
     def __repr__(self) -> str:
         return f"Connection({self.bootstrap_servers!r}, {self.settings})"
@@ -92,4 +94,3 @@ def translate(error: KafkaException | KafkaError, doing: str, connection: Connec
         # An admin request's answer names the request only.
         text += cause.name()
     return StreamError(f"{doing} failed on {connection.bootstrap_servers}: {connection.hide(text)}")
-

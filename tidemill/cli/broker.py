@@ -22,7 +22,9 @@ def start(
     ] = DEFAULT_PORT,
     secure: Annotated[
         bool,
-        typer.Option("--secure", help="Passwords (SCRAM-SHA-512) and ACLs from the first start on; not for data without."),
+        typer.Option(
+            "--secure", help="Passwords (SCRAM-SHA-512) and ACLs from the first start on; not for data without."
+        ),
     ] = False,
     as_json: AsJson = False,
 ) -> None:
