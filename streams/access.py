@@ -89,9 +89,9 @@ def subscriber_prefix(pipeline: str, user: str) -> str:
 
 
 def _of_workers(plan: Plan, user: str, topics: Iterable[str]) -> set[Grant]:
-    """Its groups, its transactions; `run` also compares the topics' settings with those declared."""
+    """Its groups, its transactions; `run` also looks whether every topic is there, with the settings declared."""
     made = {Grant(user, GROUP, plan.topic(stage), "read") for stage in STAGES}
-    made |= {Grant(user, TOPIC, topic, "describeconfigs") for topic in topics}
+    made |= {Grant(user, TOPIC, topic, kind) for topic in topics for kind in ("describe", "describeconfigs")}
     # Workers look whether others run the same stages; transactional ids begin as the pipeline's topics do.
     made.add(Grant(user, TRANSACTIONAL_ID, plan.topic(""), "write", prefixed=True))
     return made
