@@ -4,7 +4,7 @@ from operator import itemgetter
 from typing import Any
 
 import numpy as np
-from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
+from confluent_kafka import Consumer, KafkaException, Message, TopicPartition
 
 from tidemill.schemas.errors import CommitAborted
 from tidemill.streams.kafka.connection import Connection, translate
