@@ -121,22 +121,23 @@ class Cluster:
         }
 
     def cli(self, user, *arguments, code=0, stdin=None):
-        """Run a command as this user; returns what it printed."""
-        out = io.StringIO()
+        """Run a command as this user; returns what it printed, standard error after standard output."""
+        out, err = io.StringIO(), io.StringIO()
         with pytest.MonkeyPatch.context() as patch:
             for name, value in self.environment(user).items():
                 patch.setenv(name, value)
             patch.setattr(sys, "argv", ["tidemill", *map(str, arguments)])
             patch.setattr(sys, "path", [*sys.path])
             patch.setattr(sys, "stdin", io.StringIO(stdin or ""))
-            with contextlib.redirect_stdout(out), contextlib.redirect_stderr(out):
+            with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
                 try:
                     ended = main()
                 except SystemExit as error:
                     ended = error.code
-        self.said.append(out.getvalue())
-        assert (ended or 0) == code, out.getvalue()
-        return out.getvalue()
+        said = out.getvalue() + err.getvalue()
+        self.said.append(said)
+        assert (ended or 0) == code, said
+        return said
 
     def declare(self, name):
         path = self.folder / f"{name}.py"
@@ -343,7 +344,7 @@ def test_every_role_does_its_work_through_tidemill(cluster):
         await_in(log_path, worker, "is in service")
         audit = json.loads(cluster.cli("operator", "audit", name, "--json").splitlines()[0])
         assert (audit["missing"], audit["doubled"], audit["predictions"]) == (0, 0, 200)
-        found = json.loads(cluster.cli("operator", "status", name, "--json"))
+        found = json.loads(cluster.cli("operator", "status", name, "--json").splitlines()[0])
         assert found["announced_model"] in cluster.cli("operator", "models", "list", name)
         assert [group["lag"] <= 2 for group in found["groups"]] == [True]
     finally:
