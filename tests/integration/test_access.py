@@ -3,13 +3,11 @@
 import contextlib
 import io
 import json
-import os
-import signal
+import logging
 import stat
-import subprocess
 import sys
+import threading
 import time
-from pathlib import Path
 
 import pytest
 from confluent_kafka import Consumer, KafkaError, KafkaException, Producer, TopicPartition
@@ -28,9 +26,15 @@ from confluent_kafka.admin import (
 
 import tidemill as tm
 from tidemill.cli import main
+from tidemill.cli.processes import prepare_cluster
+from tidemill.loading import load_pipeline
 from tidemill.schemas.errors import BrokerError, StreamError
 from tidemill.streams.broker import EmbeddedBroker
+from tidemill.streams.kafka.admin import describe_group
 from tidemill.streams.kafka.connection import Connection
+from tidemill.streams.metrics import Metrics
+from tidemill.streams.plan import STAGES
+from tidemill.streams.worker import WorkerOptions, group_name, run_worker
 
 ORDERS = """
 import polars as pl
@@ -315,7 +319,7 @@ def may_join(settings, group, topic):
         consumer.close()
 
 
-def test_every_role_does_its_work_through_tidemill(cluster):
+def test_every_role_does_its_work_through_tidemill(cluster, caplog):
     file, name = cluster.declare("shop"), "shop"
     rows = [
         {"id": str(i), "customer": f"c{i % 7}", "at": 1_700_000_000_000_000 + i * 1_000_000, "amount": float(i % 10)}
@@ -323,14 +327,7 @@ def test_every_role_does_its_work_through_tidemill(cluster):
     ]
     events = "".join(json.dumps(row) + "\n" for row in rows)
     paid = "".join(json.dumps({"id": row["id"], "paid": row["amount"] > 4}) + "\n" for row in rows)
-    command = [sys.executable, "-m", "tidemill", "run", str(file), "--metrics-port", "0"]
-    log_path = cluster.folder / "log"
-    with log_path.open("wb") as log:
-        worker = subprocess.Popen(
-            command, cwd=cluster.folder, stdout=log, stderr=log, env=os.environ | cluster.environment("worker")
-        )
-    try:
-        await_in(log_path, worker, "reads shop.events")
+    with running_worker(cluster, file, caplog):
         assert "sent 200 events" in cluster.cli("producer", "send", name, stdin=events)
         assert "sent 200 labels" in cluster.cli("labeller", "send", name, "--labels", stdin=paid)
         answers = [
@@ -341,25 +338,50 @@ def test_every_role_does_its_work_through_tidemill(cluster):
         ]
         assert sorted(answers, key=int) == [row["id"] for row in rows]
         assert "announced" in cluster.cli("trainer", "train", file, "--force")
-        await_in(log_path, worker, "is in service")
+        wait_until(lambda: "is in service" in caplog.text)
         audit = json.loads(cluster.cli("operator", "audit", name, "--json").splitlines()[0])
         assert (audit["missing"], audit["doubled"], audit["predictions"]) == (0, 0, 200)
         found = json.loads(cluster.cli("operator", "status", name, "--json").splitlines()[0])
         assert found["announced_model"] in cluster.cli("operator", "models", "list", name)
         assert [group["lag"] <= 2 for group in found["groups"]] == [True]
+    assert not [record.getMessage() for record in caplog.records if record.levelname == "ERROR"]
+    words = [cluster.password(user) for user in (*ROLES, "admin")]
+    assert not [word for word in words if word in caplog.text + "".join(cluster.said)]
+
+
+@contextlib.contextmanager
+def running_worker(cluster, file, caplog):
+    """What `tidemill run` does, as the user `worker`, on a thread of this process: it starts in no time."""
+    caplog.set_level(logging.INFO, "tidemill")
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in cluster.environment("worker").items():
+            patch.setenv(name, value)
+        connection = Connection.from_environment(None)
+    plan, stop, failures = load_pipeline(str(file)).plan(), threading.Event(), []
+    prepare_cluster(plan, connection)
+    for stage in STAGES:
+        assert describe_group(connection, group_name(plan, (stage,))).members == ()
+
+    def run():
+        try:
+            run_worker(plan, connection, WorkerOptions(STAGES), Metrics(), stop.is_set)
+        except BaseException as error:  # noqa: BLE001 - shown by the thread that waits
+            failures.append(error)
+
+    thread = threading.Thread(target=run)
+    thread.start()
+    try:
+        yield
     finally:
-        worker.send_signal(signal.SIGTERM)
-        assert worker.wait(60) == 0, log_path.read_text()
-    assert "ERROR" not in log_path.read_text()
-    secrets_of = [cluster.password(user) for user in (*ROLES, "admin")]
-    assert not [word for word in secrets_of if word in log_path.read_text() + "".join(cluster.said)]
+        stop.set()
+        thread.join(60)
+    assert failures == []
 
 
-def await_in(path: Path, process, words):
+def wait_until(holds):
     deadline = time.monotonic() + 60
-    while words not in path.read_text():
-        assert process.poll() is None, path.read_text()
-        assert time.monotonic() < deadline, path.read_text()
+    while not holds():
+        assert time.monotonic() < deadline
         time.sleep(0.05)
 
 
