@@ -9,7 +9,7 @@ from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
 from prometheus_client import CollectorRegistry, make_wsgi_app
 
 STALLED_SECONDS = 120.0
-"""A loop that has not come round for so long hangs: a batch takes a second, and a restored partition says how it goes."""
+"""A loop that has not come round for so long hangs: a batch takes a second."""
 
 
 class Health:

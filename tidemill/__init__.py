@@ -6,6 +6,7 @@ Declare a pipeline, run it with `tidemill run FILE`, talk to it with `Client`.
 from importlib.metadata import version as _version
 
 from tidemill import testing
+from tidemill.access import Access
 from tidemill.client import Client, Subscription
 from tidemill.declaration import Events, Labels, Model
 from tidemill.pipeline import Pipeline
@@ -55,6 +56,7 @@ from tidemill.schemas.errors import (
 __version__ = _version("tidemill")
 
 __all__ = [
+    "Access",
     "BrokerError",
     "Client",
     "Contract",

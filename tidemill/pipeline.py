@@ -10,6 +10,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from tidemill.access import Access
 from tidemill.declaration import Events, Labels, Model, as_contract
 from tidemill.processors.duration import duration
 from tidemill.processors.feature_enrichment import FeatureEnrichment, FileTable, Lookup, TopicTable
@@ -52,6 +53,7 @@ class Pipeline:
         partitions: int = 4,
         retention: str | timedelta = "7d",
         publish: Sequence[str] = OUTPUTS,
+        access: Access | None = None,
         base: Path | str | None = None,
     ) -> None:
         if not re.fullmatch(r"[A-Za-z][A-Za-z0-9_-]{0,99}", name):
@@ -64,6 +66,7 @@ class Pipeline:
         self.checks, self.features, self.tables = tuple(checks), tuple(features), tuple(tables)
         self.partitions, self.retention_ms = partitions, duration(retention) // 1000
         self.publish = _published(name, publish)
+        self.access = access or Access()
         # Paths in a pipeline file are relative to that file, however it is loaded.
         caller = sys._getframe(1).f_globals.get("__file__")
         self.base = Path(base) if base is not None else Path(caller).parent if caller else Path.cwd()

@@ -1,5 +1,6 @@
 """A pipeline on its cluster, at a glance."""
 
+from contextlib import closing
 from dataclasses import dataclass
 
 from tidemill.client import Client
@@ -37,7 +38,7 @@ class PipelineStatus:
     bootstrap_servers: str
     topics: tuple[TopicStatus, ...]
     groups: tuple[GroupStatus, ...]
-    model: str | None
+    announced_model: str | None
 
 
 def pipeline_status(client: Client) -> PipelineStatus:
@@ -48,25 +49,28 @@ def pipeline_status(client: Client) -> PipelineStatus:
 
     """
     name, connection = client.name, client.connection
-    reader = KafkaReader(connection)
-    topics = tuple(_topic(reader, topic) for topic in reader.topics(f"{name}."))
-    groups = []
-    for stage in STAGES:
-        group, source = f"{name}.{stage}", f"{name}.{stage_input(stage)}"
-        offsets = KafkaReader(connection, group)
-        committed = {p: offsets.committed(source, p) for p in reader.partitions(source)}
-        members = describe_group(connection, group).members
-        if members or any(offset is not None for offset in committed.values()):
-            lag = sum(
-                max(0, reader.end(source, p) - max(offset or 0, reader.beginning(source, p)))
-                for p, offset in committed.items()
-            )
-            groups.append(GroupStatus(group, source, lag, members))
+    with closing(KafkaReader(connection)) as reader:
+        topics = tuple(_topic(reader, topic) for topic in reader.topics(f"{name}."))
+        groups = [found for stage in STAGES if (found := _group(reader, client, stage)) is not None]
     events = announcements(Follower(connection, f"{name}.models"), wait=True)
     champions = [event["model_version"] for event in events if event["status"] == "champion"]
     return PipelineStatus(
         name, connection.bootstrap_servers, topics, tuple(groups), champions[-1] if champions else None
     )
+
+
+def _group(reader: KafkaReader, client: Client, stage: str) -> GroupStatus | None:
+    """The group of a stage; None if no worker has ever run it."""
+    group, source = f"{client.name}.{stage}", f"{client.name}.{stage_input(stage)}"
+    with closing(KafkaReader(client.connection, group)) as offsets:
+        committed = {p: offsets.committed(source, p) for p in reader.partitions(source)}
+    members = describe_group(client.connection, group).members
+    if not members and all(offset is None for offset in committed.values()):
+        return None
+    lag = sum(
+        max(0, reader.end(source, p) - max(offset or 0, reader.beginning(source, p))) for p, offset in committed.items()
+    )
+    return GroupStatus(group, source, lag, members)
 
 
 def _topic(reader: KafkaReader, topic: str) -> TopicStatus:

@@ -27,7 +27,10 @@ _POLL_SECONDS = 0.02
 
 @dataclass(frozen=True)
 class BrokerStatus:
-    """What the embedded broker of one root folder is doing. `started` is in UTC."""
+    """What the embedded broker of one root folder is doing. `started` is in UTC.
+
+    `credentials` is the file with the superuser's client settings, if the broker is secure.
+    """
 
     running: bool
     root: Path
@@ -36,6 +39,7 @@ class BrokerStatus:
     pid: int | None = None
     bootstrap_servers: str | None = None
     started: datetime | None = None
+    credentials: Path | None = None
 
 
 class EmbeddedBroker:
@@ -49,6 +53,8 @@ class EmbeddedBroker:
         port: where clients connect; 0 picks a free one, the same for this object's life.
         jars: the download cache, by default `root/kafka/jars`.
         minimum_free_bytes: refuse to start with less room than this on the disk.
+        secure: ask every client for a password (SASL, SCRAM-SHA-512), and let it do what ACLs allow; the superuser's
+            client settings are in the file `status().credentials`.
 
     """
 
@@ -58,6 +64,8 @@ class EmbeddedBroker:
         port: int = DEFAULT_PORT,
         jars: Path | None = None,
         minimum_free_bytes: int = MINIMUM_FREE_BYTES,
+        *,
+        secure: bool = False,
     ) -> None:
         self.root = root.absolute()
         self.port = port or ports.free()
@@ -65,6 +73,7 @@ class EmbeddedBroker:
         self._folder = BrokerFolder(self.root / "kafka")
         self._jar_cache = (jars or self._folder.path / "jars").absolute()
         self._minimum_free_bytes = minimum_free_bytes
+        self._secure = secure
         self._command_end = f" kafka.Kafka {self._folder.properties}"
         self._started_here = False
 
@@ -96,6 +105,7 @@ class EmbeddedBroker:
                 f"cannot write to {self._folder.path}: {error}; set TIDEMILL_HOME to a folder of yours"
             ) from error
         with self._folder.exclusive():
+            self._folder.require(secure=self._secure)
             if self._pid() is None:
                 self._launch(progress or (lambda _what, _done, _total: None))
                 self._started_here = True
@@ -120,10 +130,12 @@ class EmbeddedBroker:
     def status(self) -> BrokerStatus:
         """Tell what is there now. Needs no Java, no jars and no network."""
         version, used, pid = read_lock().version, self._folder.used_bytes(), self._pid()
+        credentials = self._folder.credentials if self._folder.credentials.exists() else None
         if pid is None:
-            return BrokerStatus(False, self.root, version, used)
+            return BrokerStatus(False, self.root, version, used, credentials=credentials)
         started = datetime.fromtimestamp(self._folder.pid_file.stat().st_mtime, UTC)
-        return BrokerStatus(True, self.root, version, used, pid, f"127.0.0.1:{self._folder.port()}", started)
+        servers = f"127.0.0.1:{self._folder.port()}"
+        return BrokerStatus(True, self.root, version, used, pid, servers, started, credentials)
 
     def _pid(self) -> int | None:
         return process.find(self._folder.pid_file, self._command_end)
@@ -148,8 +160,8 @@ class EmbeddedBroker:
         classpath = os.pathsep.join(map(str, verify(jars, jar_folder)))
         what = f"Starting Apache Kafka {jars.version}"
         progress(what, 0, 2)
+        self._folder.format(java.path, classpath, secure=self._secure)
         self._folder.write_settings(self.port)
-        self._folder.format(java.path, classpath)
         progress(what, 1, 2)
         command = [str(java.path), *settings.jvm_options(), "-cp", classpath, *self._command_end.split(maxsplit=1)]
         log_end = self._folder.log_end()
@@ -182,8 +194,9 @@ class EmbeddedBroker:
 
     def _wait_ready(self, log_end: int) -> None:
         deadline = time.monotonic() + _START_SECONDS
+        passwords = self._folder.passwords()
         while True:
-            cluster = probe.ask(self.port)
+            cluster = probe.ask(self.port, passwords)
             if cluster and cluster.brokers:
                 return
             if self._pid() is None:

@@ -4,6 +4,8 @@ Paths are relative to the broker's folder, which is its working directory: Java'
 escapes for some of what a path may hold.
 """
 
+from tidemill.streams.broker.security import LISTENER, Passwords
+
 DATA = "data"
 LOGS = "logs"
 TEMPORARY = "tmp"
@@ -15,17 +17,21 @@ SESSION_TIMEOUT_MS = 2000
 _HEAP = "512m"
 
 
-def server_properties(port: int, controller_port: int, log_dir: str = DATA) -> str:
-    """server.properties of a broker and controller in one process, reachable from this machine only."""
+def server_properties(port: int, controller_port: int, log_dir: str = DATA, passwords: Passwords | None = None) -> str:
+    """server.properties of a broker and controller in one process, reachable from this machine only.
+
+    With passwords, nobody gets in without one, and nobody but the superuser may do what no ACL allows.
+    """
+    listener = "PLAINTEXT" if passwords is None else LISTENER
     settings: dict[str, str | int] = {
         "process.roles": "broker,controller",
         "node.id": 1,
         "controller.quorum.voters": f"1@127.0.0.1:{controller_port}",
-        "listeners": f"PLAINTEXT://127.0.0.1:{port},CONTROLLER://127.0.0.1:{controller_port}",
-        "advertised.listeners": f"PLAINTEXT://127.0.0.1:{port}",
-        "listener.security.protocol.map": "PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT",
+        "listeners": f"{listener}://127.0.0.1:{port},CONTROLLER://127.0.0.1:{controller_port}",
+        "advertised.listeners": f"{listener}://127.0.0.1:{port}",
+        "listener.security.protocol.map": f"{listener}:{listener},CONTROLLER:{listener}",
         "controller.listener.names": "CONTROLLER",
-        "inter.broker.listener.name": "PLAINTEXT",
+        "inter.broker.listener.name": listener,
         "log.dirs": log_dir,
         # A misspelt topic is an error; topics come from declarations.
         "auto.create.topics.enable": "false",
@@ -62,6 +68,8 @@ def server_properties(port: int, controller_port: int, log_dir: str = DATA) -> s
         "background.threads": 2,
         "num.recovery.threads.per.data.dir": 2,
     }
+    if passwords is not None:
+        settings |= passwords.server_properties()
     return "".join(f"{name}={value}\n" for name, value in settings.items())
 
 

@@ -72,6 +72,10 @@ def _create(admin: AdminClient, connection: Connection, topics: list[NewTopic]) 
             future.result()
             created.add(name)
         except KafkaException as error:
+            if error.args[0].code() == KafkaError.TOPIC_AUTHORIZATION_FAILED:
+                raise StreamError(
+                    f"{name} is not there, and this user may not create it: an operator can, by `tidemill topics apply`"
+                ) from None
             if error.args[0].code() != KafkaError.TOPIC_ALREADY_EXISTS:
                 raise translate(error, f"creating topic {name}", connection) from None
     return created

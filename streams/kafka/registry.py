@@ -1,5 +1,6 @@
 """A schema registry as a source of schemas, for shops that have one; needs the extra `registry`."""
 
+import re
 from collections.abc import Callable
 from typing import Any
 from uuid import UUID
@@ -21,7 +22,7 @@ class Registry:
             from confluent_kafka.schema_registry import SchemaRegistryClient
         except ImportError:
             raise StreamError("a schema registry needs more packages: pip install 'tidemill[registry]'") from None
-        self._url = url
+        self._url = _hidden(url)
         self._client = SchemaRegistryClient({"url": url})
         self._found: dict[int | bytes, Contract | None] = {}
 
@@ -48,7 +49,9 @@ class Registry:
         try:
             return int(self._client.register_schema(f"{topic}-value", Schema(contract.text, "AVRO")))
         except Exception as error:  # noqa: BLE001 - the client lets its HTTP library's errors through
-            raise StreamError(f"registering the contract of {topic} at {self._url} failed: {error}") from None
+            raise StreamError(
+                f"registering the contract of {topic} at {self._url} failed: {_hidden(str(error))}"
+            ) from None
 
     def _find(self, key: int | bytes, ask: Callable[[], Any]) -> Contract | None:
         if key not in self._found:
@@ -56,6 +59,13 @@ class Registry:
                 self._found[key] = Contract.writer(ask().schema_str)
             except Exception as error:  # noqa: BLE001 - as above
                 if getattr(error, "http_status_code", None) != _NOT_FOUND:
-                    raise StreamError(f"asking the schema registry at {self._url} failed: {error}") from None
+                    raise StreamError(
+                        f"asking the schema registry at {self._url} failed: {_hidden(str(error))}"
+                    ) from None
                 self._found[key] = None
         return self._found[key]
+
+
+def _hidden(text: str) -> str:
+    """Mask names and passwords in URLs."""
+    return re.sub(r"//[^/@\s]*@", "//***@", text)

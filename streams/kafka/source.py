@@ -4,10 +4,11 @@ from operator import itemgetter
 from typing import Any
 
 import numpy as np
-from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
+from confluent_kafka import Consumer, KafkaException, Message, TopicPartition
 
 from tidemill.schemas.errors import CommitAborted
 from tidemill.streams.kafka.connection import Connection, translate
+from tidemill.streams.kafka.subscription import FINAL
 from tidemill.streams.ports import Assignments, Records
 
 SESSION_TIMEOUT_MS = 6_000
@@ -73,7 +74,7 @@ class KafkaSource:
         error = message.error()
         if error is None:
             return True
-        if error.fatal() or error.code() in (KafkaError.UNKNOWN_TOPIC_OR_PART, KafkaError.TOPIC_AUTHORIZATION_FAILED):
+        if error.fatal() or error.code() in FINAL:
             raise translate(error, f"reading {self._topic}", self._connection)
         return False
 

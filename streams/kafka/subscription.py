@@ -10,6 +10,14 @@ from tidemill.streams.kafka.connection import Connection, translate
 from tidemill.streams.kafka.reader import record_of
 from tidemill.streams.ports import LogRecord
 
+FINAL = frozenset(
+    {
+        KafkaError.GROUP_AUTHORIZATION_FAILED,
+        KafkaError.TOPIC_AUTHORIZATION_FAILED,
+        KafkaError.UNKNOWN_TOPIC_OR_PART,
+    }
+)
+"""Errors that waiting does not mend."""
 SINCE: Mapping[str, int] = {"beginning": OFFSET_BEGINNING, "now": OFFSET_END}
 
 
@@ -20,6 +28,8 @@ class KafkaSubscription:
         if since not in SINCE:
             raise DeclarationError(f"there is no since={since!r}{nearest(since, SINCE)}")
         self._connection, self.topic = connection, topic
+        # Outside any group nothing depends on the group that the client library insists on.
+        self._final = FINAL if group is not None else FINAL - {KafkaError.GROUP_AUTHORIZATION_FAILED}
         self._consumer = Consumer(
             connection.client(
                 group_id=group or "tidemill-subscriber",
@@ -58,10 +68,7 @@ class KafkaSubscription:
                 error = message.error()
                 if error is None:
                     records.append(record_of(message))
-                elif error.fatal() or error.code() in (
-                    KafkaError.TOPIC_AUTHORIZATION_FAILED,
-                    KafkaError.UNKNOWN_TOPIC_OR_PART,
-                ):
+                elif error.fatal() or error.code() in self._final:
                     raise translate(error, f"reading {self.topic}", self._connection)
             if records or time.monotonic() >= deadline:
                 return records

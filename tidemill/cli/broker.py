@@ -20,19 +20,29 @@ def start(
     port: Annotated[
         int, typer.Option(min=0, max=65535, help="Where clients connect; 0 picks a free port.")
     ] = DEFAULT_PORT,
+    secure: Annotated[
+        bool,
+        typer.Option(
+            "--secure", help="Passwords (SCRAM-SHA-512) and ACLs from the first start on; not for data without."
+        ),
+    ] = False,
     as_json: AsJson = False,
 ) -> None:
     """Start the broker and wait until it serves. It runs on in the background; one that runs already is left as it is.
 
     The first start downloads Kafka's jars (44 MB) and checks them against pinned hashes, as does every start.
 
+    With `--secure` the superuser's client settings are written to a file that only you can read; name it in
+    TIDEMILL_KAFKA_CONFIG, and give everyone else a user of their own (`tidemill access`).
+
     For example:
 
         tidemill broker start
         tidemill broker start --port 19092
+        tidemill broker start --secure
         TIDEMILL_HOME=/data/second tidemill broker start --port 0 --json
     """
-    broker = EmbeddedBroker(home(), port)
+    broker = EmbeddedBroker(home(), port, secure=secure)
     before = broker.status()
     status = start_with_progress(broker)
     _report(status, as_json, "is running already" if before.pid == status.pid else "is ready")
@@ -89,5 +99,7 @@ def _report(status: BrokerStatus, as_json: bool, state: str) -> None:
     size = f"{status.data_bytes / 1e6:,.1f} MB of data in {status.root / 'kafka'}"
     if status.running:
         out.print(f"Apache Kafka {status.version} {state}: {status.bootstrap_servers} (process {status.pid}, {size})")
+        if status.credentials is not None:
+            out.print(f"It asks for passwords. As its superuser: export TIDEMILL_KAFKA_CONFIG={status.credentials}")
     else:
         out.print(f"Apache Kafka is not running ({size})")

@@ -74,9 +74,10 @@ def start_workers(
                 str(port + len(commands) if port else 0),
             ]
             command += ["--note", str(slot.folder / f"{'+'.join(group)}.{re.sub(r'.*-', '', slot.name)}.json")]
-            command += ["--registry-url", registry_url] if registry_url else []
             commands.append(command)
-    return Supervisor(commands, _threads(len(commands)), slots)
+    # By the environment: a command line can be read by every user of the machine, and a URL may hold a password.
+    registry = {"TIDEMILL_REGISTRY_URL": registry_url} if registry_url else {}
+    return Supervisor(commands, _threads(len(commands)) | registry, slots)
 
 
 def _threads(workers: int) -> dict[str, str]:

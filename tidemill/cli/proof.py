@@ -54,7 +54,9 @@ def audit(pipeline: PipelineName, bootstrap_servers: Bootstrap = None, as_json: 
 
 
 def status(pipeline: PipelineName, bootstrap_servers: Bootstrap = None, as_json: AsJson = False) -> None:
-    """Show a pipeline on the cluster: topics, workers and how far each stage is behind, the model in service.
+    """Show a pipeline on the cluster: topics, workers and how far each stage is behind, the model announced last.
+
+    Whether a worker serves that model or has refused it is in its log, and in its metrics.
 
     Example:
         tidemill status flights
@@ -72,4 +74,4 @@ def status(pipeline: PipelineName, bootstrap_servers: Bootstrap = None, as_json:
     print_table("\nTopics", [{"topic": t.name, "partitions": t.partitions, "records": t.records} for t in found.topics])
     groups = [{"group": g.name, "lag": g.lag, "workers": ", ".join(g.workers) or "none"} for g in found.groups]
     print_table("\nStages", groups) if groups else out.print("\nno worker has run yet")
-    out.print(f"\nmodel in service: {plain(found.model) or 'none announced yet'}")
+    out.print(f"\nmodel announced last: {plain(found.announced_model) or 'none yet'}")

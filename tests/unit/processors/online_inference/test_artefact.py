@@ -1,7 +1,10 @@
 import hashlib
+import io
+import json
 import os
 import pickle
 import re
+import zipfile
 from pathlib import Path
 
 import pytest
@@ -123,6 +126,73 @@ def test_no_code_of_an_untrusted_type_in_a_skops_file_runs(tmp_path):
     assert not (tmp_path / "ran").exists()
     load_model(evil, sha256, [sha256])
     assert (tmp_path / "ran").exists()
+
+
+def node(loader, module, name, **more):
+    """A node of a skops file, as an attacker writes it."""
+    return {"__class__": name, "__module__": module, "__loader__": loader, "__id__": 1, **more}
+
+
+def text(value):
+    return node("JsonNode", "builtins", "str", content=json.dumps(value), is_json=True)
+
+
+def items(kind, *nodes):
+    return node(f"{kind.title()}Node", "builtins", kind, content=list(nodes))
+
+
+NOTHING = node("DictNode", "builtins", "dict", content={}, key_types=items("list"))
+ATTACKS = {
+    "a function": lambda path: node("FunctionNode", "os", "mkdir", content={}),
+    "a type": lambda path: node("TypeNode", "os", "mkdir"),
+    "an object": lambda path: node("ObjectNode", "os", "mkdir", content=text(path)),
+    "a partial": lambda path: node(
+        *("PartialNode", "functools", "partial"),
+        content={
+            "func": node("FunctionNode", "os", "mkdir", content={}),
+            "args": items("tuple", text(path)),
+            "kwds": NOTHING,
+            "namespace": NOTHING,
+        },
+    ),
+    "a constructor": lambda path: node("ConstructorFromReduceNode", "os", "mkdir", content=[text(path)]),
+    "an operator": lambda path: node("OperatorFuncNode", "operator", "call", attrs=items("tuple", text(path))),
+    "a method": lambda path: node(
+        "MethodNode", "pathlib", "Path", content={"obj": node("ObjectNode", "pathlib", "Path"), "func": "mkdir"}
+    ),
+    "a module of the attacker's": lambda path: node("ObjectNode", "attack", "Estimator", content=text(path)),
+}
+
+
+@pytest.mark.parametrize("attack", ATTACKS)
+@pytest.mark.parametrize("inside", [False, True], ids=["as the model", "inside a model"])
+def test_a_skops_file_that_names_a_function_runs_nothing(tmp_path, monkeypatch, attack, inside):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(tmp_path)
+    (tmp_path / "attack.py").write_text("import os; os.mkdir('ran')")
+    evil = ATTACKS[attack](str(tmp_path / "ran"))
+    if inside:
+        with zipfile.ZipFile(io.BytesIO(skops.io.dumps(LogisticRegression()))) as sound:
+            schema = json.loads(sound.read("schema.json"))
+        schema["content"]["content"]["C"] = evil
+    else:
+        schema = evil | {"protocol": 2, "_skops_version": skops.__version__}
+    file = io.BytesIO()
+    with zipfile.ZipFile(file, "w") as made:
+        made.writestr("schema.json", json.dumps(schema))
+    crafted, sha256 = artefact_of(file.getvalue(), "skops")
+    with pytest.raises(ModelError, match=r"not known to be harmless|not a skops file that can be loaded here"):
+        load_model(crafted, sha256)
+    assert not (tmp_path / "ran").exists()
+
+
+def test_every_changed_byte_is_found():
+    made = dump_model(LogisticRegression().fit(X, Y))
+    for place in range(0, len(made.data), 101):
+        changed = bytearray(made.data)
+        changed[place] ^= 1
+        with pytest.raises(ModelError, match="it was altered"):
+            load_model(Artefact(bytes(changed), "skops"), made.sha256, trusted=[made.sha256])
 
 
 @pytest.mark.parametrize("kind", ["skops", "pickle"])

@@ -1,11 +1,14 @@
 import os
 import socket
+import subprocess
+from pathlib import Path
 
 import pytest
 
 from tidemill.schemas.errors import BrokerError
 from tidemill.streams.broker import EmbeddedBroker, settings
 from tidemill.streams.broker.folder import BrokerFolder
+from tidemill.streams.broker.security import Passwords
 
 
 @pytest.fixture
@@ -81,3 +84,45 @@ def test_the_data_is_measured_by_the_room_it_takes(folder):
         sparse.truncate(10 << 20)
     assert 100_000 <= folder.used_bytes() < 1_000_000
     assert settings.DATA in str(folder.data)
+
+
+def test_open_data_is_not_taken_for_secure_nor_secure_data_for_open(folder):
+    folder.require(secure=True)
+    folder.data.mkdir()
+    folder.require(secure=False)
+    with pytest.raises(BrokerError, match=r"was made without --secure, open to everyone .*another TIDEMILL_HOME"):
+        folder.require(secure=True)
+    Passwords.draw().save(folder.path / "passwords.json")
+    folder.require(secure=True)
+    with pytest.raises(BrokerError, match="was made with --secure: start the broker with --secure"):
+        folder.require(secure=False)
+
+
+def test_a_secure_brokers_settings_are_private_and_its_port_is_read_back(folder):
+    Passwords.draw().save(folder.path / "passwords.json")
+    folder.write_settings(19092)
+    assert folder.port() == 19092
+    assert {path.stat().st_mode & 0o777 for path in (folder.properties, folder.credentials)} == {0o600}
+    assert "bootstrap.servers=127.0.0.1:19092" in folder.credentials.read_text()
+
+
+def test_no_password_is_on_a_command_line(folder, monkeypatch):
+    """The tool that formats the data gets them in a file, which is gone when it has ended."""
+    seen = []
+
+    def run(command, **_):
+        assert command[-1].startswith("@")
+        arguments = Path(command[-1][1:])
+        assert arguments.stat().st_mode & 0o777 == 0o600
+        seen.append((" ".join(map(str, command)), arguments.read_text()))
+        (folder.path / "data.new").mkdir()
+        return subprocess.CompletedProcess(command, 0, "", "")
+
+    monkeypatch.setattr(subprocess, "run", run)
+    folder.format(Path("java"), "classpath", secure=True)
+    passwords = folder.passwords()
+    ((command, arguments),) = seen
+    assert f"SCRAM-SHA-512=[name=admin,password={passwords.admin}]" in arguments
+    assert not [word for word in vars(passwords).values() if word in command]
+    assert [path for path in folder.path.iterdir() if path.name.startswith("format.")] == []
+    assert folder.path.stat().st_mode & 0o777 == 0o700

@@ -1,6 +1,7 @@
 from xml.etree import ElementTree
 
 from tidemill.streams.broker import settings
+from tidemill.streams.broker.security import Passwords
 
 
 def parse(text):
@@ -39,3 +40,25 @@ def test_the_log_is_bounded():
     assert appender.get("fileName") == "logs/server.log"
     assert appender.find("SizeBasedTriggeringPolicy").get("size") == "5 MB"
     assert appender.find("DefaultRolloverStrategy").get("max") == "3"
+
+
+def test_in_secure_mode_nobody_gets_in_by_default_on_any_listener():
+    passwords = Passwords("a-word", "b-word", "c-word")
+    rendered = parse(settings.server_properties(9092, 20001, passwords=passwords))
+    assert rendered["listeners"] == "SASL_PLAINTEXT://127.0.0.1:9092,CONTROLLER://127.0.0.1:20001"
+    assert "PLAINTEXT:PLAINTEXT" not in rendered["listener.security.protocol.map"].replace("SASL_PLAINTEXT", "")
+    assert rendered["authorizer.class.name"].endswith(".StandardAuthorizer")
+    assert rendered["allow.everyone.if.no.acl.found"] == "false"
+    assert rendered["super.users"] == "User:admin;User:broker;User:controller"
+    assert "a-word" not in str(rendered), "the broker need not know it"
+    assert repr(passwords) == "Passwords()"
+    assert passwords.hide("no b-word, no c-word") == "no ***, no ***"
+
+
+def test_passwords_are_drawn_for_each_folder_and_kept_private(tmp_path):
+    assert Passwords.load(tmp_path / "none") is None
+    drawn = Passwords.draw()
+    assert len({*vars(drawn).values(), *vars(Passwords.draw()).values()}) == 6
+    drawn.save(tmp_path / "some")
+    assert (tmp_path / "some").stat().st_mode & 0o777 == 0o600
+    assert Passwords.load(tmp_path / "some") == drawn
