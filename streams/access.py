@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 from tidemill.schemas.errors import DeclarationError, nearest
 from tidemill.streams.plan import OUTPUTS, STAGES, Plan
+from tidemill.streams.retries import transactional_id
 
 TOPIC, GROUP, TRANSACTIONAL_ID, CLUSTER = "topic", "group", "transactional-id", "cluster"
 READERS_PREFIX = "tidemill-"
@@ -21,13 +22,14 @@ _READS = {
     "labeller": ("schemas",),
     "worker": ("schemas", "events", *OUTPUTS[:-1], "changelog", "models", "model-artefacts"),
     "trainer": ("schemas", "features", "labels", "predictions"),
-    "operator": ("schemas", "events", "predictions", "rejected", "changelog", "models"),
+    "operator": ("schemas", "events", "predictions", "rejected", "retries", "changelog", "models"),
 }
 _WRITES = {
     "producer": ("events",),
     "labeller": ("labels",),
     "worker": (*OUTPUTS, "rejected", "changelog", "schemas"),
     "trainer": ("models", "model-artefacts"),
+    "operator": ("events", "retries"),
 }
 ROLES = tuple(_READS)
 _SHARED = frozenset(suffix for table in (_READS, _WRITES) for suffixes in table.values() for suffix in suffixes)
@@ -98,9 +100,10 @@ def _of_workers(plan: Plan, user: str, topics: Iterable[str]) -> set[Grant]:
 
 
 def _of_operators(plan: Plan, user: str, topics: Iterable[str]) -> set[Grant]:
-    """Topics, groups' offsets, and ACLs: who may write ACLs may give itself anything."""
+    """Topics, groups' offsets, sending rejected events again, and ACLs: who may write ACLs may give itself anything."""
     made = {Grant(user, TOPIC, topic, kind) for topic in topics for kind in ("create", "describe", "describeconfigs")}
     made.add(Grant(user, GROUP, plan.topic(""), "describe", prefixed=True))
+    made.add(Grant(user, TRANSACTIONAL_ID, transactional_id(plan.name), "write"))
     made |= {Grant(user, CLUSTER, _CLUSTER_NAME, kind) for kind in ("alter", "describe")}
     return made
 

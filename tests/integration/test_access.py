@@ -86,7 +86,7 @@ READS = {
         *("schemas", "events", "validated", "features", "changelog", "models", "model-artefacts", "table-city"),
     },
     "trainer": {"schemas", "features", "labels", "predictions"},
-    "operator": {"schemas", "events", "predictions", "rejected", "changelog", "models"},
+    "operator": {"schemas", "events", "predictions", "rejected", "retries", "changelog", "models"},
     STRANGER: set(),
 }
 WRITES = {
@@ -95,12 +95,12 @@ WRITES = {
     "labeller": {"labels"},
     "worker": {"validated", "features", "predictions", "rejected", "changelog", "schemas"},
     "trainer": {"models", "model-artefacts"},
-    "operator": set(),
+    "operator": {"events", "retries"},
     STRANGER: set(),
 }
 TOPICS = {
     *("events", "validated", "features", "predictions", "rejected", "changelog", "schemas", "models"),
-    *("model-artefacts", "labels", "table-city"),
+    *("model-artefacts", "labels", "retries", "table-city"),
 }
 
 
