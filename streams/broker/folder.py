@@ -116,18 +116,22 @@ class BrokerFolder:
         passwords = Passwords.draw() if secure else None
         properties, arguments = self.path / "format.properties", self.path / "format.arguments"
         write_private(properties, settings.server_properties(1, 2, log_dir=fresh.name, passwords=passwords))
-        write_private(arguments, passwords.format_arguments() if passwords else "")
+        # Not on the command line, which others may read; Kafka's tool fails on an empty file.
+        users = []
+        if passwords is not None:
+            write_private(arguments, passwords.format_arguments())
+            users = [f"@{arguments}"]
         cluster_id = base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
         command = [str(java), *settings.jvm_options(), "-cp", classpath, "kafka.tools.StorageTool", "format"]
         answer = subprocess.run(
-            [*command, f"--cluster-id={cluster_id}", f"--config={properties}", f"@{arguments}"],
+            [*command, f"--cluster-id={cluster_id}", f"--config={properties}", *users],
             cwd=self.path,
             capture_output=True,
             text=True,
             check=False,
         )
         properties.unlink()
-        arguments.unlink()
+        arguments.unlink(missing_ok=True)
         if answer.returncode != 0:
             said = (answer.stdout + answer.stderr).strip()
             raise BrokerError(f"could not format {fresh}: {passwords.hide(said) if passwords else said}")
