@@ -19,7 +19,8 @@ STALLED_SECONDS = 120
 
 def settings(declared: dict[str, Any], workers: int = 1) -> dict[str, str]:
     """The environment of a process that works on a variant of the job: threads as `tidemill run` shares them out."""
-    share = str(max(1, len(os.sched_getaffinity(0)) // workers)) if hasattr(os, "sched_getaffinity") else "1"
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 1
+    share = str(max(1, cores // (2 * workers)))
     threads = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
     threads |= {"POLARS_MAX_THREADS": share, "NUMBA_NUM_THREADS": share}
     return os.environ | threads | {"TIDEMILL_BENCH": json.dumps(declared)}

@@ -125,6 +125,9 @@ class ExactlyOnce:
             transactional_id,
             transactional_id=transactional_id,
             transaction_timeout_ms=TRANSACTION_TIMEOUT_MS,
+            # A transaction that begins while the markers of the one before are being written is told to come again:
+            # by default after 100 ms, which every small batch would wait.
+            retry_backoff_ms=2,
         )
         self._producer = self._outbox.producer
         try:

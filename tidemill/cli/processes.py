@@ -81,8 +81,13 @@ def start_workers(
 
 
 def _threads(workers: int) -> dict[str, str]:
-    """Share the cores between workers, whose libraries would each take all; BLAS gets one, to add in one order."""
-    share = str(max(1, len(os.sched_getaffinity(0)) // workers)) if hasattr(os, "sched_getaffinity") else "1"
+    """Share the cores between workers, whose libraries would each take all; BLAS gets one, to add in one order.
+
+    Half of a worker's cores are left to the client's own threads and to the commit of the batch before: a pool of as
+    many threads as cores takes longer for the same work, since each small step waits for a thread to wake up.
+    """
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 1
+    share = str(max(1, cores // (2 * workers)))
     return {
         "POLARS_MAX_THREADS": share,
         "NUMBA_NUM_THREADS": share,
