@@ -159,7 +159,7 @@ class AtLeastOnce:
 
     1. the outputs, and wait until they are delivered;
     2. the changelog, and wait: a position in it says that its outputs are out;
-    3. the group's offsets.
+    3. the group's offsets, without waiting.
 
     A crash between 1 and 2 repeats outputs, with the same bytes, because the state is still the old one.
     """
@@ -185,8 +185,9 @@ class AtLeastOnce:
                 f"producing to {self._connection.bootstrap_servers} failed: {error.args[0].str()}"
             ) from None
         offsets = [TopicPartition(self._topic, p, offset) for p, offset in prepared.offsets.items()]
+        # Not waited for: where to go on stands on the changelog, the group's offset only tells how far it has come.
         try:
-            self._source.consumer.commit(offsets=offsets, asynchronous=False)
+            self._source.consumer.commit(offsets=offsets, asynchronous=True)
         except KafkaException as error:
             raise CommitAborted(f"committing the offsets of {self._topic} failed: {error.args[0].str()}") from None
 
