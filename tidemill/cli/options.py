@@ -80,6 +80,9 @@ def plain(value: Any) -> Any:
     return value
 
 
+_UNBOUNDED = 10_000
+
+
 def print_json(value: Any) -> None:
     """One JSON document on a line of its own."""
     sys.stdout.write(json.dumps(plain(value), default=str) + "\n")
@@ -92,7 +95,14 @@ def print_table(title: str, rows: list[dict[str, Any]]) -> None:
     for name, value in (rows[0] if rows else {}).items():
         table.add_column(name.replace("_", " "), justify="right" if isinstance(value, int | float) else "left")
     for row in rows:
-        table.add_row(
-            *("" if value is None else f"{value:,}" if isinstance(value, int) else str(value) for value in row.values())
-        )
-    out.print(table)
+        table.add_row(*map(_cell, row.values()))
+    # Where nobody looks, such as in a pipe, there is no screen that a row would have to fit.
+    out.print(table, width=None if out.is_terminal else _UNBOUNDED)
+
+
+def _cell(value: Any) -> str:
+    if value is None:
+        return ""
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return f"{value:,}" if isinstance(value, int) else str(value)

@@ -1,11 +1,16 @@
 """`tidemill audit` and `tidemill status`."""
 
-from typing import Any
+import time
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
 
 import typer
 from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
 from tidemill.cli.options import AsJson, Bootstrap, PipelineName, err, out, plain, print_json, print_table
+
+if TYPE_CHECKING:
+    from tidemill.local_workers import WorkerStatus
 
 
 def register(app: typer.Typer) -> None:
@@ -56,22 +61,42 @@ def audit(pipeline: PipelineName, bootstrap_servers: Bootstrap = None, as_json: 
 def status(pipeline: PipelineName, bootstrap_servers: Bootstrap = None, as_json: AsJson = False) -> None:
     """Show a pipeline on the cluster: topics, workers and how far each stage is behind, the model announced last.
 
-    Whether a worker serves that model or has refused it is in its log, and in its metrics.
+    Of the workers on this machine also what each says of itself: whether it is ready, the model that it serves, its
+    last commit, its state. Whether a worker elsewhere serves the model or has refused it is in its log and metrics.
 
     Example:
         tidemill status flights
 
     """
     from tidemill.cli.clients import client_for
+    from tidemill.cli.processes import notes_folder
+    from tidemill.local_workers import local_workers
     from tidemill.status import pipeline_status
 
     with client_for(pipeline, bootstrap_servers) as client:
         found = pipeline_status(client)
+    workers = list(local_workers(notes_folder(found.name)))
     if as_json:
-        print_json(found)
+        print_json({**asdict(found), "workers": workers})
         return
     out.print(f"[bold]{found.name}[/bold] on {found.bootstrap_servers}")
     print_table("\nTopics", [{"topic": t.name, "partitions": t.partitions, "records": t.records} for t in found.topics])
     groups = [{"group": g.name, "lag": g.lag, "workers": ", ".join(g.workers) or "none"} for g in found.groups]
     print_table("\nStages", groups) if groups else out.print("\nno worker has run yet")
+    if workers:
+        print_table("\nWorkers on this machine", [_worker_row(worker, time.time()) for worker in workers])
     out.print(f"\nmodel announced last: {plain(found.announced_model) or 'none yet'}")
+
+
+def _worker_row(worker: "WorkerStatus", now: float) -> dict[str, object]:
+    return {
+        "pid": worker.pid,
+        "stages": ", ".join(worker.stages),
+        "ready": "does not answer" if worker.ready is None else worker.ready,
+        "accepted": worker.accepted,
+        "rejected": worker.rejected,
+        "last commit": f"{now - worker.last_commit:.0f} s ago" if worker.last_commit else "none",
+        "model": worker.model or "prior",
+        "keys": worker.state_keys,
+        "state": f"{worker.state_bytes / 1e6:.1f} MB",
+    }

@@ -1,0 +1,1 @@
+../../tidemill/local_workers.py
