@@ -198,7 +198,7 @@ class Task:
         if "source_partition" not in table.column_names:
             table = table.append_column("source_partition", pa.array(batch.origin.partition))
             table = table.append_column("source_offset", pa.array(batch.origin.offset))
-        values = self._encoders[stage].encode(table.select(contract.arrow.names).cast(contract.arrow))
+        values = self._encoders[stage].encode(table.select(contract.arrow.names))
         rows = batch.origin.row
         keys = records.keys if len(rows) == len(records) else list(map(records.keys.__getitem__, rows.tolist()))
         return Output(self.plan.output_of(stage), batch.origin.partition, batch.origin.timestamp, keys, values)
