@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pyarrow as pa
 from numpy.typing import NDArray
 from sklearn.base import clone
@@ -42,10 +43,21 @@ def fit(estimator: Any, features: list[str], target: Target, train: pa.Table, te
     labels = _labels(train)
     if target.classes and len(np.unique(labels)) == 1:
         raise ModelError(f"all {train.num_rows} events to train on have the label {labels[0]!r}; widen the stretch")
-    model = clone(estimator)
-    model.fit(to_model_frame(train, features), labels)
+    model = _fitted(estimator, to_model_frame(train, features), labels)
     metrics = evaluate(model, features, target, train, test) if test.num_rows else {}
     return Training(model, metrics, train.num_rows, test.num_rows)
+
+
+def _fitted(estimator: Any, frame: pd.DataFrame, labels: NDArray[Any]) -> Any:
+    """A fresh copy that has seen the rows: all at once, or one by one in their order if it learns so, as River's do."""
+    if not hasattr(estimator, "learn_one"):
+        model = clone(estimator)
+        model.fit(frame, labels)
+        return model
+    model = estimator.clone()
+    for row, label in zip(frame.to_dict(orient="records"), labels.tolist(), strict=True):
+        model.learn_one(row, label)
+    return model
 
 
 def evaluate(model: Any, features: list[str], target: Target, train: pa.Table, test: pa.Table) -> dict[str, float]:

@@ -96,7 +96,7 @@ def list_models(pipeline: PipelineName, bootstrap_servers: Bootstrap = None, as_
     with client_for(pipeline, bootstrap_servers) as client:
         events = announcements(Follower(client.connection, f"{client.name}.models"), wait=True)
     if as_json:
-        print_json(events)
+        print_json([{**event, "metrics": dict(event["metrics"])} for event in events])
         return
     rows = [
         {

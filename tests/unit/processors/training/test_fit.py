@@ -1,6 +1,7 @@
 import numpy as np
 import pyarrow as pa
 import pytest
+from river import linear_model as river_models
 from sklearn.compose import make_column_transformer
 from sklearn.dummy import DummyClassifier
 from sklearn.linear_model import LinearRegression, LogisticRegression
@@ -31,6 +32,15 @@ def test_a_fitted_model_beside_the_base_rate():
     assert made.metrics["log_loss"] < 0.5
     # The declared estimator stays as it was.
     assert not hasattr(estimator, "classes_")
+
+
+def test_a_river_model_learns_row_by_row():
+    xs = np.linspace(-1, 1, 200)
+    estimator = river_models.LogisticRegression()
+    made = fit(estimator, ["x"], LATE, rows(xs, [x > 0 for x in xs]), rows([-0.9, 0.9], [False, True]))
+    assert made.metrics["accuracy"] == 1.0
+    assert made.metrics["log_loss"] < made.metrics["base_log_loss"]
+    assert not estimator.weights
 
 
 def test_a_regression():
