@@ -214,13 +214,13 @@ HOPS = [
 
 @pytest.fixture(scope="session")
 def world(tmp_path_factory):
-    yield from make_world(tmp_path_factory.mktemp("laws"), [])
+    return make_world(tmp_path_factory.mktemp("laws"), [])
 
 
 @pytest.fixture(scope="session")
 def hop_world(tmp_path_factory):
     """The same with windows on two other keys."""
-    yield from make_world(tmp_path_factory.mktemp("laws"), HOPS)
+    return make_world(tmp_path_factory.mktemp("laws"), HOPS)
 
 
 @pytest.fixture(params=["world", "hop_world"])
