@@ -56,6 +56,8 @@ class Batch:
 
     def partitions(self) -> list[tuple[int, slice]]:
         """Each partition in the batch with the rows that it holds."""
+        if not len(self):
+            return []
         ids, starts = np.unique(self.origin.partition, return_index=True)
         stops = [*starts[1:].tolist(), len(self)]
         return [(int(p), slice(int(a), int(b))) for p, a, b in zip(ids, starts, stops, strict=True)]

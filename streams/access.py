@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from tidemill.schemas.errors import DeclarationError, nearest
-from tidemill.streams.plan import OUTPUTS, STAGES, Plan
+from tidemill.streams.plan import OUTPUTS, Plan
 from tidemill.streams.retries import transactional_id
 
 TOPIC, GROUP, TRANSACTIONAL_ID, CLUSTER = "topic", "group", "transactional-id", "cluster"
@@ -92,7 +92,7 @@ def subscriber_prefix(pipeline: str, user: str) -> str:
 
 def _of_workers(plan: Plan, user: str, topics: Iterable[str]) -> set[Grant]:
     """Its groups, its transactions; `run` also looks whether every topic is there, with the settings declared."""
-    made = {Grant(user, GROUP, plan.topic(stage), "read") for stage in STAGES}
+    made = {Grant(user, GROUP, plan.topic(stage), "read") for stage in plan.stages}
     made |= {Grant(user, TOPIC, topic, kind) for topic in topics for kind in ("describe", "describeconfigs")}
     # Workers look whether others run the same stages; transactional ids begin as the pipeline's topics do.
     made.add(Grant(user, TRANSACTIONAL_ID, plan.topic(""), "write", prefixed=True))

@@ -1,20 +1,22 @@
 """A worker's loop: poll, prepare, commit, again."""
 
 import logging
-from collections.abc import Callable, Sequence
-from contextlib import closing
+from collections.abc import Callable, Iterator, Sequence, Set
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
+from numpy.typing import NDArray
 
 from tidemill.schemas.errors import CommitAborted
+from tidemill.streams.hops.tasks import AnyTask
 from tidemill.streams.in_flight import InFlight
 from tidemill.streams.metrics import Metrics
 from tidemill.streams.ports import Committer, Prepared, Records, Source
-from tidemill.streams.task import Task
 
 log = logging.getLogger(__name__)
+_NONE: NDArray[np.int64] = np.empty(0, dtype=np.int64)
 
 
 class Followed(Protocol):
@@ -49,7 +51,7 @@ class Loop:
 
     def __init__(
         self,
-        task: Task,
+        task: AnyTask,
         source: Source,
         committer: Committer,
         *,
@@ -58,45 +60,67 @@ class Loop:
         now: Callable[[], float],
         options: LoopOptions | None = None,
         in_flight: InFlight | None = None,
+        shows_lag: bool = True,
     ) -> None:
+        """`shows_lag`: whether the worker's lag is that of this source."""
         self._task, self._source, self._committer = task, source, committer
         self._followed, self._metrics, self._now = followed, metrics, now
         self._options = options or LoopOptions()
         self._in_flight = in_flight or InFlight(task)
         self._timestamps = np.empty(0, dtype=np.int64)
+        self._shows_lag = shows_lag
         self._aborts = 0
         self._next_lag = 0.0
 
     def run(self, stop: Callable[[], bool]) -> None:
         """Until `stop` says so: what is prepared is committed, then the group is left."""
+        run_in_turn([self], stop)
+
+    @contextmanager
+    def open(self) -> Iterator[None]:
+        """Take in what is followed; at the end settle what is under way, and leave the group."""
         with closing(self._committer), closing(self._source), closing(self._in_flight):
             for followed in self._followed:
                 followed.start()
-            while not stop():
-                self.step()
+            yield
             self._settle()
 
-    def step(self) -> int:
-        """One round; returns how many records were processed."""
-        records = self._source.poll(self._options.max_records, self._options.poll_seconds)
+    def step(self, wait: float | None = None) -> int:
+        """One round; returns how many records were processed. It waits `wait` seconds for the first, or as declared."""
+        records = self._source.poll(self._options.max_records, self._options.poll_seconds if wait is None else wait)
         for followed in self._followed:
             followed.poll()
         if len(records):
             self._process(records)
         else:
             self._settle()
-        if self._now() >= self._next_lag:
+        now = self._now()
+        self._write(self._task.idle(self._source.ended(), now))
+        if self._shows_lag and now >= self._next_lag:
             self._metrics.lags(self._source.lag())
-            self._next_lag = self._now() + self._options.lag_seconds
+            self._next_lag = now + self._options.lag_seconds
         return len(records)
+
+    def wake(self, partitions: Set[int]) -> None:
+        """Say which partitions have something to read; see `Task.wake`."""
+        self._write(self._task.wake(partitions))
+
+    def settle(self) -> None:
+        """Say that nothing more will come for now; see `Task.settle`."""
+        while (prepared := self._task.settle()) is not None:
+            self._write(prepared)
 
     def _process(self, records: Records) -> None:
         with self._metrics.prepare.time():
             prepared = self._task.prepare(records)
-        if not self._settle():
+        self._write(prepared, records.timestamp)
+
+    def _write(self, prepared: Prepared | None, timestamps: NDArray[np.int64] = _NONE) -> None:
+        """Commit what was prepared, unless the commit before it fails: then it is of a state that is gone."""
+        if prepared is None or not self._settle():
             return
         self._in_flight.start(prepared, lambda: self._commit(prepared))
-        self._timestamps = records.timestamp
+        self._timestamps = timestamps if prepared.answered is None else prepared.answered
         if not self._in_flight.background:
             self._settle()
 
@@ -120,6 +144,23 @@ class Loop:
         if landed is not None:
             self._aborts = 0
             latencies = np.maximum(landed.seconds - self._timestamps / 1000, 0.0)
-            self._metrics.committed(landed.prepared, latencies)
+            # What tells others of quiet partitions is no batch.
+            if landed.prepared.counts:
+                self._metrics.committed(landed.prepared, latencies)
             self._metrics.last_commit.set(landed.seconds)
         return True
+
+
+BRIEF = 0.005
+"""Seconds that each of several loops waits for its input: the others' may come first."""
+
+
+def run_in_turn(loops: Sequence[Loop], stop: Callable[[], bool]) -> None:
+    """Run the loops of one worker, round by round, until `stop` says so; none waits for long while another has work."""
+    with ExitStack() as opened:
+        for loop in loops:
+            opened.enter_context(loop.open())
+        busy = False
+        while not stop():
+            wait = None if len(loops) == 1 else 0.0 if busy else BRIEF
+            busy = sum([loop.step(wait) for loop in loops]) > 0

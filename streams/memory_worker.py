@@ -1,8 +1,13 @@
 """A worker over a log in memory: the production task, loop and followers, between edges that need no broker."""
 
+import math
 from collections.abc import Callable, Collection, Iterable, Sequence
-from itertools import chain, count, islice, repeat
+from dataclasses import replace
+from itertools import count, islice
 
+from tidemill.processors.feature_enrichment.hops import ASSEMBLY
+from tidemill.processors.online_inference.stage import OnlineInference
+from tidemill.streams.hops.tasks import AnyTask, make_task
 from tidemill.streams.loop import Followed, Loop, LoopOptions
 from tidemill.streams.memory import MemoryLog, MemoryReader, MemoryStream, append_outputs, columns
 from tidemill.streams.metrics import Metrics
@@ -11,11 +16,10 @@ from tidemill.streams.plan import Plan
 from tidemill.streams.ports import Assignments, LogRecord, Prepared, Records
 from tidemill.streams.schema_topic import SchemaTopic
 from tidemill.streams.tables import TableFollower
-from tidemill.streams.task import Task
 
 
 class MemoryWorker:
-    """What `streams.worker` is over Kafka: the only worker of its group of stages, with all partitions.
+    """What `streams.worker` is over Kafka: the only worker of its group of stages, with all partitions or these.
 
     `now` gives the time in seconds; `trusted` are the hashes of models to load although skops cannot vouch for them.
     """
@@ -27,25 +31,38 @@ class MemoryWorker:
         log: MemoryLog,
         now: Callable[[], float],
         trusted: Collection[str] = (),
+        partitions: Sequence[int] | None = None,
     ) -> None:
         plan.require_layout(stages)
-        group = f"{plan.name}.{stages[0]}"
+        # How long nothing has come says nothing where whoever sends is called in between.
+        plan = replace(plan, idle_seconds=math.inf)
         self.stages, self._now, self._metrics = tuple(stages), now, Metrics()
         # A real clock would make what is found depend on how fast this machine is; this one is always a second later.
         schemas = SchemaTopic(MemoryStream(log, plan.topic("schemas")), clock=count().__next__)
         for contract in plan.contracts.values():
             schemas.add(contract)
-        self.task = Task(plan, stages, schemas, MemoryReader(log, group), lambda suffix: None)  # noqa: ARG005
         self._followed: list[Followed] = []
-        if "feature_enrichment" in stages:
+        if {"feature_enrichment", ASSEMBLY} & {*stages}:
             self._followed += [
                 TableFollower(table, MemoryStream(log, table.topic), schemas) for table in plan.topic_tables
             ]
-        if self.task.inference is not None:
-            stream = MemoryStream(log, plan.topic("models"))
-            self._followed.append(ModelFollower(plan, self.task.inference, stream, MemoryReader(log), trusted))
-        self._source = MemorySource(log, self.task.input_topic, group, self.task)
-        self._committer = MemoryCommitter(log, self.task.input_topic, group, plan.topic("changelog"))
+        self.tasks: list[AnyTask] = []
+        self._edges: list[tuple[MemorySource, MemoryCommitter]] = []
+        count_of = len(log.partitions(plan.topic("events")))
+        for part in plan.tasks(stages):
+            group = f"{plan.name}.{part[0]}"
+            task = make_task(plan, part, schemas, MemoryReader(log, group), lambda suffix: None, count_of)  # noqa: ARG005
+            source = MemorySource(log, task.input_topic, group, task, partitions)
+            self.tasks.append(task)
+            self._edges.append((source, MemoryCommitter(log, task.input_topic, group, plan.topic("changelog"))))
+            if task.inference is not None:
+                stream = MemoryStream(log, plan.topic("models"))
+                self._followed.append(ModelFollower(plan, task.inference, stream, MemoryReader(log), trusted))
+
+    @property
+    def inference(self) -> OnlineInference | None:
+        """The stage that serves models, if this worker has it."""
+        return next((task.inference for task in self.tasks if task.inference is not None), None)
 
     def follow(self) -> None:
         """Take in models and table rows now, as is done before every batch."""
@@ -53,41 +70,52 @@ class MemoryWorker:
             followed.poll()
 
     def run(self, max_records: int) -> None:
-        """Process everything that is there, in batches of at most so many."""
-        self._source.only = None
-        self._loop(max_records, (not self._waits() for _ in repeat(None)))
+        """Process everything that is there, in batches of at most so many.
+
+        Nothing more is expected then: windows on other keys do not wait for any partition.
+        """
+        for task, (source, committer) in zip(self.tasks, self._edges, strict=True):
+            source.only = None
+            loop = self._loop(task, source, committer, max_records)
+            with loop.open():
+                loop.wake(source.waiting())
+                while source.waiting():
+                    loop.step()
+                loop.settle()
 
     def step(self, max_records: int, partitions: Iterable[int] | None = None) -> None:
-        """Process one batch at most, of these partitions or of all."""
-        self._source.only = None if partitions is None else frozenset(partitions)
-        self._loop(max_records, chain([False], repeat(True)))
+        """Process one batch at most by each task, of these partitions or of all."""
+        for task, (source, committer) in zip(self.tasks, self._edges, strict=True):
+            source.only = None if partitions is None else frozenset(partitions)
+            loop = self._loop(task, source, committer, max_records)
+            with loop.open():
+                # Whatever is on the log comes before what windows see of it is decided, however it is cut.
+                loop.wake(source.waiting())
+                loop.step()
 
-    def _waits(self) -> bool:
-        return any(lag > 0 for lag in self._source.lag().values())
-
-    def _loop(self, max_records: int, stop: Iterable[bool]) -> None:
-        loop = Loop(
-            self.task,
-            self._source,
-            self._committer,
-            followed=self._followed,
-            metrics=self._metrics,
-            now=self._now,
-            options=LoopOptions(max_records=max_records),
-        )
-        loop.run(iter(stop).__next__)
+    def _loop(self, task: AnyTask, source: "MemorySource", committer: "MemoryCommitter", max_records: int) -> Loop:
+        options = LoopOptions(max_records=max_records)
+        followed, metrics = self._followed, self._metrics
+        return Loop(task, source, committer, followed=followed, metrics=metrics, now=self._now, options=options)
 
 
 class MemorySource:
-    """A `Source` over a topic of a `MemoryLog`, for a group's only member: it has all partitions from the start.
+    """A `Source` over a topic of a `MemoryLog`, for a group's only member: it has all partitions, or these.
 
     Partitions have the first turn one after the other, so that small batches mix them. `only`, when it is set, says
     which of them are read.
     """
 
-    def __init__(self, log: MemoryLog, topic: str, group: str, assignments: Assignments) -> None:
+    def __init__(
+        self,
+        log: MemoryLog,
+        topic: str,
+        group: str,
+        assignments: Assignments,
+        partitions: Sequence[int] | None = None,
+    ) -> None:
         self._log, self._topic, self._group, self._assignments = log, topic, group, assignments
-        self._partitions = log.partitions(topic)
+        self._partitions = log.partitions(topic) if partitions is None else list(partitions)
         self._positions = {partition: self._assign(partition) for partition in self._partitions}
         self._turn = 0
         self.only: frozenset[int] | None = None
@@ -120,6 +148,14 @@ class MemorySource:
         for partition in self._partitions:
             self._assignments.revoked(partition)
             self._positions[partition] = self._assign(partition)
+
+    def ended(self) -> set[int]:
+        """None: time stands still here, and no partition is quiet for long; `MemoryWorker.run` settles that."""
+        return set()
+
+    def waiting(self) -> set[int]:
+        """The partitions on which there is something to read."""
+        return {partition for partition, lag in self.lag().items() if lag > 0}
 
     def lag(self) -> dict[int, int]:
         """Offsets between what was read and the end."""

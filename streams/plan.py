@@ -3,6 +3,7 @@
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
+from tidemill.processors.feature_enrichment.hops import ASSEMBLY, windows_stage
 from tidemill.processors.feature_enrichment.lookup_table import ReferenceTable
 from tidemill.processors.online_inference.target import Target
 from tidemill.processors.stage import Stage
@@ -14,6 +15,9 @@ _INPUTS = dict(zip(STAGES, ("events", "validated", "features"), strict=True))
 OUTPUTS = ("validated", "features", "predictions")
 """The topics that the stages write, by suffix."""
 _OUTPUTS = dict(zip(STAGES, OUTPUTS, strict=True))
+
+ENRICHED = "enriched"
+"""Where the rows of an event meet again after their hops, by suffix."""
 
 DAY = 24 * 3600 * 1000
 FOREVER = -1
@@ -58,6 +62,34 @@ class Plan:
     publish: Sequence[str] = OUTPUTS
     """Which of `OUTPUTS` are written; what lies between two stages of one worker needs no topic."""
     description: Mapping[str, object] = field(default_factory=dict, repr=False)
+    hops: Sequence[str] = ()
+    """The fields, other than the events' key, that windows are kept by: each costs one internal topic."""
+    late_tables: Sequence[str] = ()
+    """The topic tables that are looked up by what windows make."""
+    idle_seconds: float = 0.2
+    """How long a partition of events must have been quiet before windows on other keys go on without it."""
+
+    @property
+    def segments(self) -> tuple[tuple[str, ...], ...]:
+        """The stages, in groups that may run fused; between two groups rows change their partition."""
+        if not self.hops:
+            return (STAGES,)
+        return (STAGES[:2], *((windows_stage(key),) for key in self.hops), (ASSEMBLY, STAGES[2]))
+
+    @property
+    def stages(self) -> tuple[str, ...]:
+        """Every stage by name, in order."""
+        return tuple(name for segment in self.segments for name in segment)
+
+    def tasks(self, stages: Sequence[str]) -> list[tuple[str, ...]]:
+        """The stages of one worker as it runs them: each task has an input, a group and transactions of its own."""
+        chosen = stage_group(stages, self.segments)
+        tasks = [tuple(name for name in segment if name in chosen) for segment in self.segments]
+        return [task for task in tasks if task]
+
+    def hop_topic(self, key: str) -> str:
+        """The internal topic that brings together the rows with one value of this field."""
+        return self.topic(f"by-{key}")
 
     def topic(self, suffix: str) -> str:
         """The full name of one of the pipeline's topics."""
@@ -65,19 +97,29 @@ class Plan:
 
     def input_of(self, stage: str) -> str:
         """The topic that a stage reads."""
-        return self.topic(_INPUTS[stage])
+        return self.topic(self._suffix_in(stage))
 
     def output_of(self, stage: str) -> str:
         """The topic that a stage writes."""
-        return self.topic(_OUTPUTS[stage])
+        return self.topic(self.suffix_out(stage))
+
+    def _suffix_in(self, stage: str) -> str:
+        between = {windows_stage(key): f"by-{key}" for key in self.hops} | {ASSEMBLY: ENRICHED}
+        return between[stage] if stage in between else _INPUTS[stage]
+
+    def suffix_out(self, stage: str) -> str:
+        """The suffix of the topic that a stage writes."""
+        if not self.hops or stage in (STAGES[0], STAGES[2]):
+            return _OUTPUTS[stage]
+        return OUTPUTS[1] if stage == ASSEMBLY else ENRICHED
 
     def input_contract(self, stage: str) -> Contract:
-        """The contract of what a stage reads."""
-        return self.contracts[_INPUTS[stage]]
+        """The contract of what a stage reads; internal topics have none."""
+        return self.contracts[self._suffix_in(stage)]
 
     def output_contract(self, stage: str) -> Contract:
-        """The contract of what a stage writes."""
-        return self.contracts[_OUTPUTS[stage]]
+        """The contract of what a stage writes; internal topics have none."""
+        return self.contracts[self.suffix_out(stage)]
 
     def require_published(self, suffix: str, reader: str) -> None:
         """Raise DeclarationError if the pipeline does not write this topic, which `reader` is to read."""
@@ -89,10 +131,12 @@ class Plan:
 
     def require_layout(self, stages: Sequence[str]) -> None:
         """Raise DeclarationError unless a worker that runs these stages finds its input and has a topic to write to."""
-        self.require_published(_INPUTS[stages[0]], f"a worker that begins with {stages[0]}")
-        if stages[-1] != STAGES[-1]:
-            after = STAGES[STAGES.index(stages[-1]) + 1]
-            self.require_published(_OUTPUTS[stages[-1]], f"a worker that begins with {after}")
+        for task in self.tasks(stages):
+            self.require_published(self._suffix_in(task[0]), f"a worker that begins with {task[0]}")
+            (segment,) = (segment for segment in self.segments if task[-1] in segment)
+            if task[-1] != segment[-1]:
+                after = segment[segment.index(task[-1]) + 1]
+                self.require_published(self.suffix_out(task[-1]), f"a worker that begins with {after}")
 
     def topics(self) -> list[TopicSpec]:
         """Every topic that the pipeline writes or reads, with partitions, retention and compaction by what it holds."""
@@ -117,8 +161,28 @@ class Plan:
         if "labels" in self.contracts:
             specs.append(TopicSpec(self.topic("labels"), self.partitions, log, "labels, as they become known"))
         specs += [TopicSpec(table.topic, 1, compact, "a reference table") for table in self.topic_tables]
+        specs += self._hop_topics()
         unwritten = {self.topic(suffix) for suffix in OUTPUTS if suffix not in self.publish}
         return [spec for spec in specs if spec.name not in unwritten]
+
+    def _hop_topics(self) -> list[TopicSpec]:
+        if not self.hops:
+            return []
+        # Stamped by the broker: an event's own time would have retention delete what is still to be read.
+        config = {
+            "cleanup.policy": "delete",
+            "retention.ms": str(self.retention_ms),
+            "message.timestamp.type": "LogAppendTime",
+            "segment.bytes": str(64 * 1024 * 1024),
+            "max.message.bytes": str(4 * 1024 * 1024),
+        }
+        # A replay finds the order of the rows on the hops; this topic is only read once.
+        brief = config | {"retention.ms": str(min(self.retention_ms, DAY))}
+        reason = "a hop: rows by {0}, for the windows on {0}, which is not the events' key {1}"
+        return [
+            *(TopicSpec(self.hop_topic(k), None, config, reason.format(k, self.event_key)) for k in self.hops),
+            TopicSpec(self.topic(ENRICHED), None, brief, "where the rows and what the hops made of them meet again"),
+        ]
 
 
 def stage_input(stage: str) -> str:
@@ -131,19 +195,24 @@ def stage_output(stage: str) -> str:
     return _OUTPUTS[stage]
 
 
-def stage_group(names: Sequence[str]) -> tuple[str, ...]:
-    """Check that the stages can run fused in one worker: known, and next to each other; returns them in order.
+def stage_group(names: Sequence[str], segments: Sequence[tuple[str, ...]] = (STAGES,)) -> tuple[str, ...]:
+    """Check that the stages can run in one worker: known, and next to each other; returns them in order.
+
+    `segments` are the groups of stages that may be fused; a worker may have stages of several.
 
     >>> stage_group(["feature_enrichment", "sanity_check"])
     ('sanity_check', 'feature_enrichment')
     """
+    stages = tuple(name for segment in segments for name in segment)
     for name in names:
-        if name not in STAGES:
-            raise DeclarationError(f"there is no stage {name!r}{nearest(name, STAGES)}")
-    chosen = tuple(name for name in STAGES if name in names)
-    first = STAGES.index(chosen[0]) if chosen else 0
-    if not chosen or STAGES[first : first + len(chosen)] != chosen:
-        raise DeclarationError(
-            f"stages that run in one worker must follow each other in {', '.join(STAGES)}; got {', '.join(names)}"
-        )
+        if name not in stages:
+            raise DeclarationError(f"there is no stage {name!r}{nearest(name, stages)}")
+    chosen = tuple(name for name in stages if name in names)
+    for segment in segments:
+        here = tuple(name for name in segment if name in chosen)
+        first = segment.index(here[0]) if here else 0
+        if not chosen or segment[first : first + len(here)] != here:
+            raise DeclarationError(
+                f"stages that run in one worker must follow each other in {', '.join(stages)}; got {', '.join(names)}"
+            )
     return chosen

@@ -39,7 +39,7 @@ class LogRecord:
 
 @dataclass(frozen=True)
 class Output:
-    """Messages for one topic, in columns; each goes to the partition of its source."""
+    """Messages for one topic, in columns; each goes to the partition given, on public topics that of its event."""
 
     topic: str
     partition: NDArray[np.int32]
@@ -70,6 +70,8 @@ class Prepared:
     offsets: Mapping[int, int]
     """For each partition of the input topic, the next offset to read."""
     counts: Mapping[str, "StageCounts"] = field(default_factory=dict)
+    answered: NDArray[np.int64] | None = None
+    """Record timestamps of the events that this batch answers; None means those of the records that it was made of."""
 
 
 @dataclass
@@ -105,6 +107,10 @@ class Source(Protocol):
 
     def rewind(self) -> None:
         """After an aborted commit: restore each partition's state and read again from where that state stands."""
+        ...
+
+    def ended(self) -> set[int]:
+        """The assigned partitions of which nothing is left to read, as far as was heard by the last `poll`."""
         ...
 
     def lag(self) -> dict[int, int]:

@@ -31,6 +31,9 @@ class Replay:
     for each event; without, as they are now.
     """
 
+    stage = STAGES[-1]
+    """The stage that makes the features."""
+
     def __init__(
         self,
         plan: Plan,
@@ -85,16 +88,7 @@ class Replay:
 
         """
         made = PartitionReplay(partition)
-        reached, index = 0, None
-        if self._compare:
-            self._require_all(partition)
-            # First how far the live run is, then its features: those below that position were committed with it.
-            reached = self._reached(partition)
-            index = FeatureIndex(
-                self._plan, partition, self._stop(partition), self._history, self._schemas, self._progress
-            )
-            made.surplus += index.foreign
-        comparison = Comparison(made, index, reached, self._stretch)
+        comparison, index = self._begin(made)
         self._task.assigned(partition)
         for table in self.tables.values():
             table.move_to(0 if self._compare else table.newest)
@@ -105,6 +99,19 @@ class Replay:
         self._task.revoked(partition)
         made.differences = comparison.differences(self._history, self._features)
         return made
+
+    def _begin(self, made: PartitionReplay) -> tuple[Comparison, FeatureIndex | None]:
+        """Find what there is to compare a partition's replay with."""
+        partition, reached, index = made.partition, 0, None
+        if self._compare:
+            self._require_all(partition)
+            # First how far the live run is, then its features: those below that position were committed with it.
+            reached = self._reached(partition)
+            index = FeatureIndex(
+                self._plan, partition, self._stop(partition), self._history, self._schemas, self._progress
+            )
+            made.surplus += index.foreign
+        return Comparison(made, index, reached, self._stretch), index
 
     def _require_all(self, partition: int) -> None:
         first = self._history.beginning(self.events, partition)
@@ -118,7 +125,7 @@ class Replay:
     def _reached(self, partition: int) -> int:
         reached = 0
         for record in self._history.read(self._plan.topic("changelog"), partition):
-            if record.key == b"position/feature_enrichment" and record.value is not None:
+            if record.key == f"position/{self.stage}".encode() and record.value is not None:
                 reached = int(json.loads(record.value)["source_offset"])
         return reached
 

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from tidemill.processors.feature_enrichment.hops import ASSEMBLY
 from tidemill.schemas.framing import VALUE_SCHEMA_ID
 from tidemill.streams.plan import STAGES
 from tidemill.streams.ports import Headers, History, Output, Transactions
@@ -21,6 +22,8 @@ from tidemill.streams.rejections import RETRY_ATTEMPT, RETRY_EVENT, RETRY_REJECT
 
 BATCH_ROWS = 5_000
 BATCH_BYTES = 8 * 1024 * 1024
+_ORDER = (*STAGES[:2], ASSEMBLY, STAGES[2])
+"""Every stage that refuses events, with hops or without."""
 
 
 @dataclass
@@ -128,8 +131,8 @@ def _headers(name: str, rejection: StoredRejection) -> Headers:
 def _furthest(rejection: StoredRejection) -> str:
     """The last stage that refused the event in any attempt: what it passed once, it need not pass again."""
     before = [value.decode(errors="replace") for n, value in rejection.record.headers if n == RETRY_STAGE and value]
-    known = [stage for stage in [rejection.stage, *before] if stage in STAGES]
-    return max(known, key=STAGES.index, default=rejection.stage)
+    known = [stage for stage in [rejection.stage, *before] if stage in _ORDER]
+    return max(known, key=_ORDER.index, default=rejection.stage)
 
 
 def _notes(name: str, partition: int, batch: list[StoredRejection]) -> Output:

@@ -5,7 +5,7 @@ committer.commit(prepared)             # the only broker I/O: one transaction
 task.committed(prepared)               # bookkeeping
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence, Set
 from dataclasses import replace
 
 import numpy as np
@@ -17,7 +17,7 @@ from tidemill.processors.stage import Stage
 from tidemill.schemas.batch import Batch, Origin, Processed
 from tidemill.schemas.codec import Codec
 from tidemill.schemas.resolver import SchemaSource
-from tidemill.streams.plan import STAGES, Plan, stage_output
+from tidemill.streams.plan import STAGES, Plan
 from tidemill.streams.ports import ChangelogEntry, LogReader, Output, Prepared, Records, StageCounts
 from tidemill.streams.rejections import RejectedRow, refused_later, rejected_output
 from tidemill.streams.state import PartitionState
@@ -49,11 +49,15 @@ class Task:
         by_name: dict[str, Stage] = {stage.name: stage for stage in plan.make_stages()}
         self._stages = [by_name[name] for name in stages]
         self._reader = reader
-        self._decoder = Codec(plan.input_contract(stages[0]), schemas)
+        suffix = self.input_topic.removeprefix(plan.topic(""))
+        # Internal topics have no contract: whoever reads them has another way.
+        self._decoder = Codec(plan.contracts[suffix], schemas) if suffix in plan.contracts else None
         # What the last one makes is always written; a topic between two of them is the pipeline's to choose.
-        self._written = [name for name in stages if name == stages[-1] or stage_output(name) in plan.publish]
+        self._written = [name for name in stages if name == stages[-1] or plan.suffix_out(name) in plan.publish]
         self._encoders = {
-            name: Codec(plan.output_contract(name), schemas, prefix(stage_output(name))) for name in self._written
+            name: Codec(plan.output_contract(name), schemas, prefix(plan.suffix_out(name)))
+            for name in self._written
+            if plan.suffix_out(name) in plan.contracts
         }
         self._from_events = stages[0] == STAGES[0]
         self._state: dict[int, PartitionState] = {}
@@ -87,8 +91,28 @@ class Task:
         counts = {name: StageCounts() for name in self.stage_names}
         for row in rejected:
             _count(counts[self.stage_names[0]].rejected, row.reason, 1)
-        outputs = []
         positions = self._positions(records, batch.origin)
+        outputs = self._run(batch, rejected, records, counts)
+        offsets = {p: int(records.offset[rows][-1]) + 1 for p, rows in _by_partition(records.partition)}
+        return Prepared(outputs, self._changelog(positions, offsets), offsets, counts)
+
+    def idle(self, ended: Set[int], now: float) -> Prepared | None:  # noqa: ARG002 - for tasks that others wait for
+        """What is to be written although nothing has come in; asked whenever a poll was empty or was processed."""
+        return None
+
+    def wake(self, partitions: Set[int]) -> Prepared | None:  # noqa: ARG002 - as above
+        """What is to be written before these partitions are read, if others should wait for what is on them."""
+        return None
+
+    def settle(self) -> Prepared | None:
+        """What is to be written once all that there is has been read, if nobody should wait for more; None at last."""
+        return None
+
+    def _run(
+        self, batch: Batch, rejected: list[RejectedRow], records: Records, counts: dict[str, StageCounts]
+    ) -> list[Output]:
+        """Take the batch through the stages; returns all that they write, and what they reject."""
+        outputs: list[Output] = []
         for stage in self._stages:
             if not len(batch):
                 break
@@ -97,12 +121,15 @@ class Task:
             self._tally(counts[stage.name], processed)
             batch = processed.accepted
             if stage.name in self._written:
-                outputs.append(self._encode(stage.name, batch, records))
+                outputs += self._emit(stage.name, batch, records)
         if rejected:
             originals = None if self._from_events else self._reader
             outputs.append(rejected_output(self.plan, rejected, originals))
-        offsets = {p: int(records.offset[rows][-1]) + 1 for p, rows in _by_partition(records.partition)}
-        return Prepared([o for o in outputs if len(o)], self._changelog(positions, offsets), offsets, counts)
+        return [output for output in outputs if len(output)]
+
+    def _emit(self, stage: str, batch: Batch, records: Records) -> list[Output]:
+        """What a stage has accepted, as messages."""
+        return [self._encode(stage, batch, records)]
 
     def committed(self, prepared: Prepared) -> None:
         """Take note that a commit succeeded."""
@@ -111,6 +138,7 @@ class Task:
 
     def _read(self, records: Records, large: Mapping[int, int]) -> tuple[Batch, list[RejectedRow]]:
         """The records as a batch of what was not processed before, and those that are not events of this topic."""
+        assert self._decoder is not None
         decoded = self._decoder.decode(records.values, records.headers)
         batch = Batch(decoded.table, self._origin(records, decoded.table, decoded.rows))
         bad = [

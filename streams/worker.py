@@ -4,11 +4,13 @@ import logging
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
+from tidemill.processors.feature_enrichment.hops import ASSEMBLY
 from tidemill.processors.online_inference.artefact import preload
 from tidemill.schemas.errors import DeclarationError, nearest
 from tidemill.schemas.framing import Confluent
+from tidemill.streams.hops.tasks import make_task
 from tidemill.streams.in_flight import InFlight
 from tidemill.streams.kafka.committer import AtLeastOnce, ExactlyOnce
 from tidemill.streams.kafka.connection import Connection
@@ -16,16 +18,19 @@ from tidemill.streams.kafka.follower import Follower
 from tidemill.streams.kafka.reader import KafkaReader
 from tidemill.streams.kafka.registry import Registry
 from tidemill.streams.kafka.source import KafkaSource
-from tidemill.streams.loop import Followed, Loop, LoopOptions
+from tidemill.streams.loop import Followed, Loop, LoopOptions, run_in_turn
 from tidemill.streams.metrics import Metrics
 from tidemill.streams.models import ModelFollower
 from tidemill.streams.plan import Plan
 from tidemill.streams.ports import Committer
 from tidemill.streams.schema_topic import SchemaTopic
 from tidemill.streams.tables import TableFollower
-from tidemill.streams.task import Task
 
 log = logging.getLogger(__name__)
+ENRICHING = {"feature_enrichment", ASSEMBLY}
+"""The stages that look up in reference tables."""
+MOST_BLOCKS = 200
+"""How many messages of an internal topic a batch may hold: each has rows of many events."""
 DELIVERY = ("exactly-once", "at-least-once")
 
 
@@ -53,54 +58,78 @@ def group_name(plan: Plan, stages: Sequence[str]) -> str:
 def run_worker(
     plan: Plan, connection: Connection, options: WorkerOptions, metrics: Metrics, stop: Callable[[], bool]
 ) -> None:
-    """Run until `stop` says so. Raises DeclarationError if the pipeline does not publish what lies between workers."""
+    """Run until `stop` says so. Raises DeclarationError if the pipeline does not publish what lies between workers.
+
+    Stages between which rows change their partition are tasks of their own: each with its group and its transactions,
+    in turn on this one thread.
+    """
     plan.require_layout(options.stages)
-    group, place = group_name(plan, options.stages), f"{plan.name}.{'+'.join(options.stages)}.{options.slot}"
-    reader = KafkaReader(connection, group)
     registry = Registry(options.registry_url) if options.registry_url else None
-    stream = Follower(connection, plan.topic("schemas"))
-    schemas = SchemaTopic(stream, registry, wait=plan.schema_wait_seconds)
+    schemas = SchemaTopic(Follower(connection, plan.topic("schemas")), registry, wait=plan.schema_wait_seconds)
     for contract in plan.contracts.values():
         schemas.add(contract)
-
-    def prefix(suffix: str) -> bytes | None:
-        if registry is None:
-            return None
-        return Confluent(registry.register(plan.topic(suffix), plan.contracts[suffix])).prefix
-
-    task = Task(plan, options.stages, schemas, reader, prefix)
-    followed: list[Followed] = []
-    if "feature_enrichment" in options.stages:
-        followed += [TableFollower(table, Follower(connection, table.topic), schemas) for table in plan.topic_tables]
-    if task.inference is not None:
-        preload()
-        stream = Follower(connection, plan.topic("models"))
-        followed.append(
-            ModelFollower(plan, task.inference, stream, KafkaReader(connection), options.trusted_models, metrics.serves)
-        )
-    executor = ThreadPoolExecutor(1, thread_name_prefix="commit")
-    in_flight = InFlight(task, executor)
-    source = KafkaSource(connection, task.input_topic, group, place, in_flight)
-    committer: Committer
-    if options.delivery == "exactly-once":
-        committer = ExactlyOnce(connection, source, task.input_topic, plan.topic("changelog"), place)
-    else:
-        committer = AtLeastOnce(connection, source, task.input_topic, plan.topic("changelog"), place)
-    log.info("worker %s reads %s, %s", place, task.input_topic, options.delivery)
-    loop = Loop(
-        task,
-        source,
-        committer,
-        followed=followed,
-        metrics=metrics,
-        now=time.time,
-        options=options.loop,
-        in_flight=in_flight,
-    )
+    tasks = plan.tasks(options.stages)
+    executor = ThreadPoolExecutor(len(tasks), thread_name_prefix="commit")
+    made = _Made(plan, connection, options, metrics, schemas, registry, executor)
     try:
-        loop.run(stop)
+        run_in_turn([made.loop(stages, first=not number) for number, stages in enumerate(tasks)], stop)
     finally:
         executor.shutdown()
         if registry is not None:
             registry.close()
-    log.info("worker %s has stopped", place)
+    log.info("worker %s has stopped", options.slot)
+
+
+@dataclass(frozen=True)
+class _Made:
+    """What the tasks of a worker have in common."""
+
+    plan: Plan
+    connection: Connection
+    options: WorkerOptions
+    metrics: Metrics
+    schemas: SchemaTopic
+    registry: Registry | None
+    executor: ThreadPoolExecutor
+
+    def _prefix(self, suffix: str) -> bytes | None:
+        if self.registry is None:
+            return None
+        return Confluent(self.registry.register(self.plan.topic(suffix), self.plan.contracts[suffix])).prefix
+
+    def _is_public(self, topic: str) -> bool:
+        return topic.removeprefix(self.plan.topic("")) in self.plan.contracts
+
+    def loop(self, stages: Sequence[str], *, first: bool) -> Loop:
+        """The loop of one task, connected; a worker's tables are followed by its first."""
+        plan, connection = self.plan, self.connection
+        group, place = group_name(plan, stages), f"{plan.name}.{'+'.join(stages)}.{self.options.slot}"
+        reader = KafkaReader(connection, group)
+        partitions = len(reader.partitions(plan.topic("events"))) if plan.hops else plan.partitions
+        task = make_task(plan, stages, self.schemas, reader, self._prefix, partitions)
+        followed: list[Followed] = []
+        if first and ENRICHING & {*self.options.stages}:
+            tables = plan.topic_tables
+            followed += [TableFollower(table, Follower(connection, table.topic), self.schemas) for table in tables]
+        if task.inference is not None:
+            preload()
+            stream, trusted = Follower(connection, plan.topic("models")), self.options.trusted_models
+            models = KafkaReader(connection)
+            followed.append(ModelFollower(plan, task.inference, stream, models, trusted, self.metrics.serves))
+        in_flight = InFlight(task, self.executor)
+        source = KafkaSource(connection, task.input_topic, group, place, in_flight)
+        kind = ExactlyOnce if self.options.delivery == "exactly-once" else AtLeastOnce
+        committer: Committer = kind(connection, source, task.input_topic, plan.topic("changelog"), place)
+        blocks = replace(self.options.loop, max_records=min(self.options.loop.max_records, MOST_BLOCKS))
+        log.info("worker %s reads %s, %s", place, task.input_topic, self.options.delivery)
+        return Loop(
+            task,
+            source,
+            committer,
+            followed=followed,
+            metrics=self.metrics,
+            now=time.time,
+            options=self.options.loop if self._is_public(task.input_topic) else blocks,
+            in_flight=in_flight,
+            shows_lag=first,
+        )

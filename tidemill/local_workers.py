@@ -56,7 +56,9 @@ def ask(note: dict[str, Any]) -> WorkerStatus:
     def total(name: str, *labels: str) -> float:
         return sum(s.value for key, s in values.items() if key[0] == name and set(labels) <= set(key[1:]))
 
-    models = [s.labels["version"] for key, s in values.items() if key[0] == "tidemill_model_info"]
+    models = [
+        s.labels["version"] for key, s in values.items() if key[0] == "tidemill_model_info" and "version" in s.labels
+    ]
     return WorkerStatus(
         *who,
         ready,

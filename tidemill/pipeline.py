@@ -14,6 +14,7 @@ from tidemill.access import Access
 from tidemill.declaration import Events, Labels, Model, as_contract
 from tidemill.processors.duration import duration
 from tidemill.processors.feature_enrichment import FeatureEnrichment, FileTable, Lookup, TopicTable
+from tidemill.processors.feature_enrichment.hops import split
 from tidemill.processors.feature_enrichment.lookup_table import ReferenceTable
 from tidemill.processors.feature_enrichment.plan import Feature
 from tidemill.processors.online_inference import OnlineInference
@@ -38,6 +39,9 @@ class Pipeline:
     `publish` names those of the topics "validated", "features" and "predictions" that are written. A pipeline that
     publishes less costs less, but then all its stages run in one worker, models cannot be trained on served features,
     and a replay has no features to compare with. Predictions are always published.
+
+    `idle` matters to windows on other keys than the events': how long a partition must have been quiet before the
+    others' events are counted without waiting for it.
     """
 
     def __init__(
@@ -54,6 +58,7 @@ class Pipeline:
         retention: str | timedelta = "7d",
         publish: Sequence[str] = OUTPUTS,
         access: Access | None = None,
+        idle: str | timedelta = "200ms",
         base: Path | str | None = None,
     ) -> None:
         if not re.fullmatch(r"[A-Za-z][A-Za-z0-9_-]{0,99}", name):
@@ -67,6 +72,7 @@ class Pipeline:
         self.partitions, self.retention_ms = partitions, duration(retention) // 1000
         self.publish = _published(name, publish)
         self.access = access or Access()
+        self.idle_seconds = duration(idle) / 1_000_000
         # Paths in a pipeline file are relative to that file, however it is loaded.
         caller = sys._getframe(1).f_globals.get("__file__")
         self.base = Path(base) if base is not None else Path(caller).parent if caller else Path.cwd()
@@ -103,11 +109,10 @@ class Pipeline:
         digest = hashlib.sha256(json.dumps(description, sort_keys=True, default=str).encode()).hexdigest()[:12]
 
         def make_stages() -> Sequence[Stage]:
-            return (self._sanity_check(), self._enrichment(tables, digest), OnlineInference(target))
+            return (self._sanity_check(), *split(self._enrichment(tables, digest)), OnlineInference(target))
 
-        _, enrichment, inference = make_stages()
-        assert isinstance(enrichment, FeatureEnrichment)
-        assert isinstance(inference, OnlineInference)
+        self._sanity_check()
+        enrichment, inference = self._enrichment(tables, digest), OnlineInference(target)
         features = enrichment.schema
         if self.model is not None:
             self.model.check(features)
@@ -136,6 +141,9 @@ class Pipeline:
             schema_wait_seconds=self.events.schema_wait_seconds,
             publish=self.publish,
             description=description,
+            hops=enrichment.hops,
+            late_tables=[table.name for table in enrichment.plan.joined_after],
+            idle_seconds=self.idle_seconds,
         )
 
     def _sanity_check(self) -> SanityCheck:

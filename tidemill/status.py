@@ -4,11 +4,12 @@ from contextlib import closing
 from dataclasses import dataclass
 
 from tidemill.client import Client
+from tidemill.processors.feature_enrichment.hops import ASSEMBLY, windows_stage
 from tidemill.streams.kafka.admin import describe_group
 from tidemill.streams.kafka.follower import Follower
 from tidemill.streams.kafka.reader import KafkaReader
 from tidemill.streams.models import announcements
-from tidemill.streams.plan import STAGES, stage_input
+from tidemill.streams.plan import ENRICHED, STAGES, stage_input
 
 
 @dataclass(frozen=True)
@@ -51,7 +52,8 @@ def pipeline_status(client: Client) -> PipelineStatus:
     name, connection = client.name, client.connection
     with closing(KafkaReader(connection)) as reader:
         topics = tuple(_topic(reader, topic) for topic in reader.topics(f"{name}."))
-        groups = [found for stage in STAGES if (found := _group(reader, client, stage)) is not None]
+        inputs = _inputs([topic.name.removeprefix(f"{name}.") for topic in topics])
+        groups = [found for stage, suffix in inputs if (found := _group(reader, client, stage, suffix)) is not None]
     events = announcements(Follower(connection, f"{name}.models"), wait=True)
     champions = [event["model_version"] for event in events if event["status"] == "champion"]
     return PipelineStatus(
@@ -59,9 +61,9 @@ def pipeline_status(client: Client) -> PipelineStatus:
     )
 
 
-def _group(reader: KafkaReader, client: Client, stage: str) -> GroupStatus | None:
-    """The group of a stage; None if no worker has ever run it."""
-    group, source = f"{client.name}.{stage}", f"{client.name}.{stage_input(stage)}"
+def _group(reader: KafkaReader, client: Client, stage: str, suffix: str) -> GroupStatus | None:
+    """The group of a stage, which reads this topic; None if no worker has ever run it."""
+    group, source = f"{client.name}.{stage}", f"{client.name}.{suffix}"
     with closing(KafkaReader(client.connection, group)) as offsets:
         committed = {p: offsets.committed(source, p) for p in reader.partitions(source)}
     members = describe_group(client.connection, group).members
@@ -71,6 +73,13 @@ def _group(reader: KafkaReader, client: Client, stage: str) -> GroupStatus | Non
         max(0, reader.end(source, p) - max(offset or 0, reader.beginning(source, p))) for p, offset in committed.items()
     )
     return GroupStatus(group, source, lag, members)
+
+
+def _inputs(suffixes: list[str]) -> list[tuple[str, str]]:
+    """Every stage with what it reads; hops are known by their topics."""
+    hops = [(windows_stage(suffix.removeprefix("by-")), suffix) for suffix in suffixes if suffix.startswith("by-")]
+    last = [(ASSEMBLY, ENRICHED)] if ENRICHED in suffixes else []
+    return [*((stage, stage_input(stage)) for stage in STAGES), *hops, *last]
 
 
 def _topic(reader: KafkaReader, topic: str) -> TopicStatus:

@@ -19,7 +19,7 @@ from tidemill.streams.history import between
 from tidemill.streams.memory import MemoryLog, MemorySender, MemoryStream
 from tidemill.streams.memory_worker import MemoryWorker
 from tidemill.streams.models import announce
-from tidemill.streams.plan import STAGES, TopicTable
+from tidemill.streams.plan import TopicTable
 from tidemill.streams.ports import Headers, LogRecord
 from tidemill.streams.schema_topic import SchemaTopic, publish_contracts
 
@@ -27,7 +27,7 @@ __all__ = ["START", "Driver"]
 
 START = datetime(2024, 1, 1, tzinfo=UTC)
 """Where a driver's clock stands if it is told nothing else."""
-_LAYOUTS = {"all": (STAGES,), "each": tuple((stage,) for stage in STAGES)}
+_LAYOUTS = ("all", "each")
 
 
 class Driver:
@@ -98,9 +98,8 @@ class Driver:
         if stages not in _LAYOUTS:
             raise DeclarationError(f"expected stages='all' or 'each', got {stages!r}")
         plan = self.pipeline.make_plan()
-        workers = [
-            MemoryWorker(plan, group, self.log, lambda: self._clock / 1000, self._trusted) for group in _LAYOUTS[stages]
-        ]
+        groups = [plan.stages] if stages == "all" else [(stage,) for stage in plan.stages]
+        workers = [MemoryWorker(plan, group, self.log, lambda: self._clock / 1000, self._trusted) for group in groups]
         self._stages, self.plan = stages, plan
         self.workers = tuple(workers)
         """The workers, one for each group of stages; `step` on one of them processes a single batch."""
@@ -231,7 +230,7 @@ class Driver:
         version: str = announcement["model_version"]
         for worker in self.workers:
             worker.follow()
-            stage = worker.task.inference
+            stage = worker.inference
             if stage is not None and (stage.model is None or stage.model.version != version):
                 raise ModelError(f"model {version} was refused; the logger tidemill.streams.models says why")
         return version

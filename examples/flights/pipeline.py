@@ -34,6 +34,8 @@ NUMBERS = [
     "plane_age",
     "earlier_flights",
     "earlier_delay",
+    "airport_departures",
+    "airport_delay",
 ]
 WORDS = ["carrier", "origin"]
 
@@ -75,6 +77,8 @@ pipeline = tm.Pipeline(
             hour_of_day=pl.col("scheduled_departure").dt.convert_time_zone("America/New_York").dt.hour(),
         ),
         tm.window("tail_number", over="12h", earlier_flights=tm.count(), earlier_delay=tm.mean("departure_delay")),
+        # Events come by aircraft: what is going on at an airport costs one hop through an internal topic.
+        tm.window("origin", over="2h", airport_departures=tm.count(), airport_delay=tm.mean("departure_delay")),
     ],
     labels=arrivals,
     # Until a model is announced: about one flight in five is late, by the industry's own long-run figures.

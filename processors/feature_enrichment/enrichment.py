@@ -22,6 +22,9 @@ class FeatureEnrichment:
     An event is rejected as "enrichment_failed" if it has no id or no time, or if an expression raises for it. Windows
     count the events that pass the expressions which do not depend on windows; where an expression that does raises, the
     event has already been counted. Either way neither its neighbours nor the cut of the log have a part in it.
+
+    Only windows on the events' own key can be computed here: where `hops` names other keys, the work is done by
+    several stages instead (`processors/feature_enrichment/hops.py`), of which `begin` is the first one's.
     """
 
     name = "feature_enrichment"
@@ -56,31 +59,42 @@ class FeatureEnrichment:
                     f"field {field!r} is the event's {role} and has the type {kind}; expected {expected}"
                 )
         self._id, self._key, self._time = id_field, key_field, time_field
-        self._version = version
-        self._plan = Plan(features, columns, key_field, tables or {})
+        self.event, self.version = columns, version
+        self.plan = Plan(features, columns, key_field, tables or {})
+        self._local = self.plan.windows_on(key_field)
         # The time is always read: polars knows how many rows there are by having a column.
-        self._columns = [name for name in columns.names if name in self._plan.event_columns | {time_field}]
+        self._columns = [name for name in columns.names if name in self.plan.event_columns | {time_field}]
         self._stores: dict[int, dict[str, WindowStore]] = {}
 
     @property
     def schema(self) -> pa.Schema:
         """Of the feature table: the event's identity and place in the log, the tables' versions, then the features."""
-        return pa.schema([*SYSTEM_COLUMNS, *map(version_column, self._plan.versioned), *self._plan.features])
+        return pa.schema([*SYSTEM_COLUMNS, *map(version_column, self.plan.versioned), *self.plan.features])
 
     def features_schema(self) -> list[pa.Field]:
         """The declared features alone, in declared order."""
-        return list(self._plan.features)
+        return list(self.plan.features)
 
-    def process(self, batch: Batch) -> Processed:
-        """See the class; windows are read and written in log order."""
+    @property
+    def hops(self) -> list[str]:
+        """The keys of windows other than the events' own."""
+        return self.plan.hops
+
+    def begin(self, batch: Batch) -> Work:
+        """What can be computed where the events are: all that windows do not decide, and windows on the events' key."""
         work = Work(batch, to_frame(batch.table.select(self._columns)))
         for field, role in ((self._id, "id"), (self._time, "time")):
             work.reject_nulls(field, role)
-        for step in self._plan.before:
+        for step in self.plan.before:
             work.run(step)
         if work.rows_left:
             work.frame = work.frame.with_columns(self._windows(work))
-        for step in self._plan.after:
+        return work
+
+    def process(self, batch: Batch) -> Processed:
+        """See the class; windows are read and written in log order."""
+        work = self.begin(batch)
+        for step in self.plan.after:
             work.run(step)
         accepted = work.accepted()
         features = self._assemble(accepted, work.frame) if work.rows_left else self.schema.empty_table()
@@ -89,7 +103,7 @@ class FeatureEnrichment:
     def stores(self, partition: int) -> Mapping[str, WindowStore]:
         """The partition's windows."""
         if partition not in self._stores:
-            self._stores[partition] = {window.state_name: WindowStore(window) for window in self._plan.windows}
+            self._stores[partition] = {window.state_name: WindowStore(window) for window in self._local}
         return self._stores[partition]
 
     def clock(self, partition: int) -> dict[str, int]:  # noqa: ARG002 - a Stage
@@ -105,10 +119,10 @@ class FeatureEnrichment:
 
     def _windows(self, work: Work) -> list[pl.Series]:
         batch = work.accepted()
-        keys = _strings(batch.table[self._key])
-        times = _times(batch.table[self._time]).cast(pa.int64()).to_numpy()
+        keys = strings(batch.table[self._key])
+        times = instants(batch.table[self._time]).cast(pa.int64()).to_numpy()
         made = []
-        for window in self._plan.windows:
+        for window in self._local:
             values = {field: work.frame[field].to_arrow() for field in window.fields}
             pieces = []
             for partition, rows in batch.partitions():
@@ -118,18 +132,24 @@ class FeatureEnrichment:
             made += [pl.Series(name, pa.Table.from_batches(pieces)[name]) for name in window.names]
         return made
 
+    def identity(self, events: pa.Table) -> dict[str, pa.Array]:
+        """The first of the system columns: what the event is called, what it belongs to, and when it was."""
+        return {
+            "event_id": strings(events[self._id]),
+            "event_key": strings(events[self._key]),
+            "event_time": instants(events[self._time]),
+        }
+
     def _assemble(self, accepted: Batch, frame: pl.DataFrame) -> pa.Table:
         count = len(accepted)
         columns: list[pa.Array | pa.ChunkedArray] = [
-            _strings(accepted.table[self._id]),
-            _strings(accepted.table[self._key]),
-            _times(accepted.table[self._time]),
+            *self.identity(accepted.table).values(),
             pa.array(accepted.origin.partition, pa.int32()),
             pa.array(accepted.origin.offset, pa.int64()),
-            pa.repeat(pa.scalar(self._version, pa.string()), count),
-            *(pa.repeat(pa.scalar(table.version, pa.int64()), count) for table in self._plan.versioned),
+            pa.repeat(pa.scalar(self.version, pa.string()), count),
+            *(pa.repeat(pa.scalar(table.version, pa.int64()), count) for table in self.plan.versioned),
         ]
-        for field in self._plan.features:
+        for field in self.plan.features:
             passed = field.name in accepted.table.column_names
             columns.append(
                 accepted.table[field.name].cast(field.type) if passed else to_arrow(frame[field.name], field.type)
@@ -137,9 +157,11 @@ class FeatureEnrichment:
         return pa.Table.from_arrays(columns, schema=self.schema)
 
 
-def _strings(column: pa.ChunkedArray) -> pa.Array:
+def strings(column: pa.ChunkedArray) -> pa.Array:
+    """Values as text, as keys of windows are."""
     return column.cast(plain_type(column.type)).cast(pa.string()).combine_chunks()
 
 
-def _times(column: pa.ChunkedArray) -> pa.Array:
+def instants(column: pa.ChunkedArray) -> pa.Array:
+    """Times in microseconds, UTC."""
     return pc.cast(column, pa.timestamp("us", "UTC"), safe=False).combine_chunks()

@@ -53,8 +53,14 @@ class Plan:
         self.windows: list[Window] = []
         self.after: list[Step] = []
         self.features: list[pa.Field] = []
+        self.hops: list[str] = []
+        """The keys of windows other than the events' own, each once: their rows must be brought together first."""
         self.versioned: list[ReferenceTable] = []
         """The topic tables in use, whose versions go with the features."""
+        self.joined_after: list[ReferenceTable] = []
+        """Those of them that are looked up by what windows have made."""
+        self.reads_after: set[str] = set()
+        """The columns that the steps `after` the windows read."""
         self.event_columns: set[str] = set()
         """The event's fields that steps and windows read."""
         self._event = event
@@ -62,6 +68,7 @@ class Plan:
         self._tables = tables
         self._declared = {name for feature in features for name in getattr(feature, "names", ())}
         self._scope = {field.name: pa.field(field.name, plain_type(field.type), field.nullable) for field in event}
+        self._mixed: list[str] = []
         self._windowed: set[str] = set()
         """The features that are made by windows or depend on such."""
         for feature in features:
@@ -81,6 +88,16 @@ class Plan:
                     )
         for table in self.versioned:
             self._refuse_taken(version_column(table).name)
+        if self.hops and self._mixed:
+            raise DeclarationError(
+                f"{self._mixed[0]}: the table is looked up both by event fields and by what windows make; with windows "
+                f"on another key ({', '.join(self.hops)}) these happen at different moments, and an event's features "
+                f"have one version of each table: look up all of it before the windows, or declare the table twice"
+            )
+
+    def windows_on(self, key: str) -> list[Window]:
+        """The windows that are kept by this field, in declared order."""
+        return [window for window in self.windows if window.key == key]
 
     def _add_expression(self, name: str, expression: pl.Expr) -> None:
         roots = list(dict.fromkeys(expression.meta.root_names()))
@@ -126,10 +143,19 @@ class Plan:
             field = pa.field(name, feature_type(name, polars_type(table.schema.field(column).type)))
             fields.append(field)
             exact.append(pl.col(column).cast(polars_type(field.type)).alias(name))
-        if table.version is not None and table not in self.versioned:
-            self.versioned.append(table)
+        if table.version is not None:
+            self._add_version(table, late=not self._windowed.isdisjoint(lookup.on), what=what)
         step = Step(lookup.names, lambda frame: frame.hstack(table.join(frame.select(lookup.on)).select(exact)))
         self._add_step(step, lookup.on, fields)
+
+    def _add_version(self, table: ReferenceTable, *, late: bool, what: str) -> None:
+        before = [known for known in self.versioned if known not in self.joined_after]
+        if (late and table in before) or (not late and table in self.joined_after):
+            self._mixed.append(what)
+        if table not in self.versioned:
+            self.versioned.append(table)
+            if late:
+                self.joined_after.append(table)
 
     def _add_window(self, window: Window) -> None:
         what = f"window({window.key!r})"
@@ -137,10 +163,10 @@ class Plan:
             raise DeclarationError(
                 f"{what}: the event has no field {window.key!r}{nearest(window.key, self._event.names)}"
             )
-        if window.key != self._key_field:
+        if key_kind(plain_type(self._event.field(window.key).type)) is None:
             raise DeclarationError(
-                f"{what}: events arrive keyed by {self._key_field!r}, and windows on another key, here {window.key!r}, "
-                f"are not possible yet: key the events by {window.key!r}, or take the window out"
+                f"{what}: {window.key!r} is {self._event.field(window.key).type}; expected a string, a whole number, a "
+                f"boolean, a date or a timestamp to keep a window by"
             )
         if window.state_name in [other.state_name for other in self.windows]:
             raise DeclarationError(
@@ -167,6 +193,8 @@ class Plan:
                     f"{expected}"
                 )
         self.windows.append(window)
+        if window.key != self._key_field and window.key not in self.hops:
+            self.hops.append(window.key)
         self._windowed.update(window.names)
         self._read(window.fields)
         for name, aggregate in window.aggregates:
@@ -186,6 +214,7 @@ class Plan:
             self.before.append(step)
         else:
             self.after.append(step)
+            self.reads_after.update(reads)
             self._windowed.update(step.names)
         for field in fields:
             self._declare(field)

@@ -185,6 +185,8 @@ class AtLeastOnce:
                 f"producing to {self._connection.bootstrap_servers} failed: {error.args[0].str()}"
             ) from None
         offsets = [TopicPartition(self._topic, p, offset) for p, offset in prepared.offsets.items()]
+        if not offsets:
+            return
         # Not waited for: where to go on stands on the changelog, the group's offset only tells how far it has come.
         try:
             self._source.consumer.commit(offsets=offsets, asynchronous=True)

@@ -4,7 +4,7 @@ from operator import itemgetter
 from typing import Any
 
 import numpy as np
-from confluent_kafka import Consumer, KafkaException, Message, TopicPartition
+from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
 
 from tidemill.schemas.errors import CommitAborted
 from tidemill.streams.kafka.connection import Connection, translate
@@ -28,6 +28,7 @@ class KafkaSource:
         self._connection, self._topic, self._assignments = connection, topic, assignments
         self._owned: set[int] = set()
         self._stale: set[int] = set()
+        self._ends: dict[int, int] = {}
         self._failure: BaseException | None = None
         self._member: str | None = None
         self.consumer = Consumer(
@@ -41,6 +42,7 @@ class KafkaSource:
                 session_timeout_ms=SESSION_TIMEOUT_MS,
                 heartbeat_interval_ms=1_000,
                 max_poll_interval_ms=MAX_POLL_INTERVAL_MS,
+                enable_partition_eof=True,
                 fetch_wait_max_ms=20,
                 queued_min_messages=100_000,
                 fetch_message_max_bytes=4 * 1024 * 1024,
@@ -60,7 +62,11 @@ class KafkaSource:
             messages = [m for m in messages if m.partition() not in self._stale]
             for partition in self._stale & self._owned:
                 self._seek(partition)
-        return _columns(messages)
+        records = _columns(messages)
+        # The last record of each partition: what has come after its end was the end no more.
+        last = dict(zip(records.partition.tolist(), records.offset.tolist(), strict=True)) if self._ends else {}
+        self._ends = {p: end for p, end in self._ends.items() if last.get(p, -1) < end}
+        return records
 
     def _take(self, max_records: int, timeout: float) -> list[Message]:
         # One message as soon as there is one, then whatever else has come in: an event does not wait for company.
@@ -74,6 +80,9 @@ class KafkaSource:
         error = message.error()
         if error is None:
             return True
+        if error.code() == KafkaError._PARTITION_EOF:
+            self._ends[message.partition()] = message.offset()
+            return False
         if error.fatal() or error.code() in FINAL:
             raise translate(error, f"reading {self._topic}", self._connection)
         return False
@@ -87,6 +96,7 @@ class KafkaSource:
     def _seek(self, partition: int) -> None:
         offset = self._assignments.assigned(partition)
         where = TopicPartition(self._topic, partition, self._start(partition) if offset is None else offset)
+        self._ends.pop(partition, None)
         self.consumer.incremental_unassign([TopicPartition(self._topic, partition)])
         self.consumer.incremental_assign([where])
 
@@ -110,6 +120,7 @@ class KafkaSource:
         try:
             for where in partitions:
                 self._owned.discard(where.partition)
+                self._ends.pop(where.partition, None)
                 self._stale.add(where.partition)
                 self._assignments.revoked(where.partition)
             consumer.incremental_unassign(partitions)
@@ -129,6 +140,10 @@ class KafkaSource:
         if self.consumer.memberid() != self._member:
             raise CommitAborted(f"this worker is no longer a member of the group that reads {self._topic}")
         return metadata
+
+    def ended(self) -> set[int]:
+        """The partitions whose end was reached, and of which nothing has come since."""
+        return self._owned & self._ends.keys()
 
     def lag(self) -> dict[int, int]:
         """Offsets between the position and the end, from what the last fetch said."""

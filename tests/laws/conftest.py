@@ -1,7 +1,7 @@
 """A pipeline with something of everything, and a broker of lists on which it runs in any layout and any cut."""
 
 from collections import defaultdict
-from itertools import groupby
+from itertools import groupby, product
 
 import numpy as np
 import pandas as pd
@@ -13,10 +13,9 @@ import tidemill as tm
 from tidemill.processors.online_inference import Scorer, ServedModel
 from tidemill.schemas.codec import Codec
 from tidemill.schemas.resolver import KnownSchemas
-from tidemill.streams.plan import STAGES
+from tidemill.streams.hops.tasks import make_task
 from tidemill.streams.ports import LogRecord, Records
 from tidemill.streams.rejections import HEADERS
-from tidemill.streams.task import Task
 
 PARTITIONS = (0, 1, 2)
 MODEL_FEATURES = ["height", "seen", "tide_number"]
@@ -77,7 +76,7 @@ class Broker:
 
 
 class Worker:
-    """A group of stages, and how far it has read each partition."""
+    """A task, and how far it has read each partition."""
 
     def __init__(self, plan, stages, broker, model):
         self.plan, self.stages, self.broker, self.model = plan, stages, broker, model
@@ -87,7 +86,7 @@ class Worker:
     def restart(self):
         """As a new process: everything that is known comes from the log."""
         schemas = KnownSchemas(self.plan.contracts.values())
-        self.task = Task(self.plan, self.stages, schemas, self.broker, lambda suffix: None)
+        self.task = make_task(self.plan, self.stages, schemas, self.broker, lambda suffix: None, len(PARTITIONS))
         if self.task.inference is not None:
             self.task.inference.serve(self.model)
         self.next = {partition: self.task.assigned(partition) or 0 for partition in PARTITIONS}
@@ -97,6 +96,11 @@ class Worker:
         for partition in PARTITIONS:
             self.task.revoked(partition)
             self.next[partition] = self.task.assigned(partition) or 0
+
+    def settle(self):
+        """Say that no more comes."""
+        while (prepared := self.task.settle()) is not None:
+            self.broker.commit(prepared, self.task)
 
     def step(self, most, *, fails=False):
         """Process at most so many records of each partition; returns how many there were."""
@@ -114,7 +118,7 @@ class Worker:
             self.rewind()
             return len(found)
         self.broker.commit(prepared, self.task)
-        self.next |= prepared.offsets
+        self.next |= {record.partition: record.offset + 1 for record in found}
         for stage, counts in prepared.counts.items():
             self.counts[stage, "accepted"] += counts.accepted
             self.counts[stage, "rejected"] += sum(counts.rejected.values())
@@ -135,12 +139,15 @@ class World:
             broker.append(self.plan.topic("events"), partition, timestamp, key, value, (), *offset)
         return broker
 
-    def run(self, events, layout=(STAGES,), schedule=(), *, broker=None):
+    def run(self, events, layout=None, schedule=(), *, broker=None):
         """Process all events: first by the schedule's steps of (worker, records per partition, what happens), then to
         the end. Returns the broker and the workers.
         """
         broker = self.broker(events) if broker is None else broker
-        workers = [Worker(self.plan, stages, broker, self.model) for stages in layout]
+        groups = [
+            task for stages in ((self.plan.stages,) if layout is None else layout) for task in self.plan.tasks(stages)
+        ]
+        workers = [Worker(self.plan, stages, broker, self.model) for stages in groups]
         for number, most, event in schedule:
             worker = workers[number % len(workers)]
             if event == "restart":
@@ -149,6 +156,7 @@ class World:
         for worker in workers:
             while worker.step([10_000] * len(PARTITIONS)):
                 pass
+            worker.settle()
         return broker, workers
 
     def public(self, broker):
@@ -179,13 +187,16 @@ class World:
 
     def layouts(self):
         """Every way to group neighbouring stages into workers."""
-        for cuts in range(2 ** (len(STAGES) - 1)):
-            marks = [0, *((cuts >> i) & 1 for i in range(len(STAGES) - 1))]
-            numbers = np.cumsum(marks).tolist()
-            yield tuple(
-                tuple(stage for _, stage in group)
-                for _, group in groupby(zip(numbers, STAGES, strict=True), key=lambda pair: pair[0])
-            )
+        for ways in product(*(list(cuts(segment)) for segment in self.plan.segments)):
+            yield tuple(group for way in ways for group in way)
+
+
+def cuts(stages):
+    """Every way to cut stages into groups of neighbours."""
+    for chosen in range(2 ** (len(stages) - 1)):
+        marks = [0, *((chosen >> i) & 1 for i in range(len(stages) - 1))]
+        numbered = zip(np.cumsum(marks).tolist(), stages, strict=True)
+        yield [tuple(stage for _, stage in group) for _, group in groupby(numbered, key=lambda pair: pair[0])]
 
 
 def place(record):
@@ -193,9 +204,31 @@ def place(record):
     return int(headers[HEADERS["offset"]]), record[2] or b""
 
 
+HOPS = [
+    tm.window("tide", "20s", resolution="4s", grace="4s", alike=tm.count(), alike_sum=tm.sum("height")),
+    tm.window("count", "30s", counted=tm.count(), counted_last=tm.last("tide_number")),
+    # Raises for every second number of events: what is rejected here has been counted.
+    tm.expression(even=pl.col("alike").cast(pl.String).str.to_integer(base=2)),
+]
+
+
 @pytest.fixture(scope="session")
 def world(tmp_path_factory):
-    base = tmp_path_factory.mktemp("laws")
+    return make_world(tmp_path_factory.mktemp("laws"), [])
+
+
+@pytest.fixture(scope="session")
+def hop_world(tmp_path_factory):
+    """The same with windows on two other keys."""
+    return make_world(tmp_path_factory.mktemp("laws"), HOPS)
+
+
+@pytest.fixture(params=["world", "hop_world"])
+def any_world(request):
+    return request.getfixturevalue(request.param)
+
+
+def make_world(base, more):
     (base / "stations.csv").write_text(STATIONS)
     stations = tm.file_table("stations", "stations.csv", key=["station"])
     pipeline = tm.Pipeline(
@@ -235,6 +268,7 @@ def world(tmp_path_factory):
                 decayed=tm.decayed_mean("height", "5s"),
             ),
             tm.expression(excess=pl.col("height") - pl.col("average")),
+            *more,
         ],
         labels=tm.Labels(FLOOD, id="id", label=pl.col("over")),
         model=tm.Model(LogisticRegression(), MODEL_FEATURES),

@@ -266,5 +266,6 @@ def test_every_topic_and_header_is_in_the_reference():
         "P", tm.Events(event, key="id", time="at", id="id"), labels=tm.Labels(label, id="id", label=pl.lit(value=True))
     ).plan()
     told = set(re.findall(r"^\| `(P\.[\w-]+)` \|", reference, re.MULTILINE))
+    assert {"P.by-FIELD", "P.enriched"} < told
     assert {spec.name for spec in plan.topics()} <= told
     assert [header for header in HEADERS.values() if f"`{header}`" not in reference] == []

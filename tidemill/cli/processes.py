@@ -12,7 +12,7 @@ from tidemill.streams.kafka.admin import apply_topics, describe_group
 from tidemill.streams.kafka.connection import Connection
 from tidemill.streams.kafka.follower import Follower
 from tidemill.streams.kafka.publisher import Publisher
-from tidemill.streams.plan import STAGES, Plan
+from tidemill.streams.plan import Plan, stage_group
 from tidemill.streams.schema_topic import SchemaTopic, publish_contracts
 from tidemill.streams.supervisor import Slot, Supervisor
 from tidemill.streams.worker import group_name
@@ -47,7 +47,8 @@ def start_workers(
         plan.require_layout(group)
     prepare_cluster(plan, connection)
     for group in groups:
-        _refuse_other_layout(plan, connection, group)
+        for task in plan.tasks(group):
+            _refuse_other_layout(plan, connection, task)
     host, port = metrics
     commands: list[list[str]] = []
     slots = []
@@ -62,7 +63,7 @@ def start_workers(
                 "worker",
                 reference,
                 "--stages",
-                "all" if group == STAGES else ",".join(group),
+                "all" if group == plan.stages else ",".join(group),
             ]
             command += ["--slot", slot.name, "--bootstrap-servers", connection.bootstrap_servers, *options]
             command += [
@@ -97,9 +98,18 @@ def _threads(workers: int) -> dict[str, str]:
     }
 
 
+def worker_groups(plan: Plan, stages: str) -> list[tuple[str, ...]]:
+    """The stages of each kind of worker: `all` in one, `each` in one of its own, or those that are listed."""
+    if stages == "all":
+        return [plan.stages]
+    if stages == "each":
+        return [(stage,) for stage in plan.stages]
+    return [stage_group([name.strip() for name in stages.split(",")], plan.segments)]
+
+
 def _refuse_other_layout(plan: Plan, connection: Connection, group: tuple[str, ...]) -> None:
     """A stage must not run fused here and by itself there: both would process the same events."""
-    for stage in STAGES:
+    for stage in plan.stages:
         for member in describe_group(connection, group_name(plan, (stage,))).members:
             theirs = tuple(member.removeprefix(f"{plan.name}.").split(".")[0].split("+"))
             if theirs != group and set(theirs) & set(group):

@@ -67,11 +67,11 @@ def replay(
     """
     from tidemill.loading import load_pipeline
     from tidemill.streams.comparison import Stretch
+    from tidemill.streams.hops.replay import replay_of
     from tidemill.streams.kafka.connection import Connection
     from tidemill.streams.kafka.follower import Follower
     from tidemill.streams.kafka.reader import KafkaReader
     from tidemill.streams.kafka.registry import Registry
-    from tidemill.streams.replay import Replay
     from tidemill.streams.schema_topic import SchemaTopic
 
     declared = load_pipeline(pipeline)
@@ -84,7 +84,7 @@ def replay(
     columns = (TextColumn("replaying"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, console=err, transient=True) as bar:
         task = bar.add_task("")
-        made = Replay(plan, reader, schemas, stretch, compare=compare, progress=lambda n: bar.advance(task, n))
+        made = replay_of(plan, reader, schemas, stretch, compare=compare, progress=lambda n: bar.advance(task, n))
         chosen = made.choose(partition)
         bar.update(task, total=made.total(chosen))
         results = [made.partition(number) for number in chosen]

@@ -23,13 +23,14 @@ from tidemill.cli.options import (
     print_table,
 )
 from tidemill.schemas.errors import StreamError
-from tidemill.streams.plan import STAGES, Plan, stage_group
+from tidemill.streams.plan import STAGES, Plan
 
 Stages = Annotated[
     str,
     typer.Option(
         "--stages",
-        help="`all` fused in each worker, `each` in one of its own, or neighbours: `sanity_check,feature_enrichment`.",
+        help="`all` in each worker, `each` in one of its own, or neighbours: `sanity_check,feature_enrichment`;"
+        " `tidemill describe` names them.",
     ),
 ]
 Delivery = Annotated[str, typer.Option("--delivery", help="`exactly-once` (transactions) or `at-least-once`.")]
@@ -81,7 +82,7 @@ def run(
         tidemill run flights.py --stages each --delivery at-least-once
 
     """
-    from tidemill.cli.processes import start_workers
+    from tidemill.cli.processes import start_workers, worker_groups
     from tidemill.loading import load_pipeline
     from tidemill.streams.kafka.connection import Connection
 
@@ -93,7 +94,7 @@ def run(
         pipeline,
         plan,
         connection,
-        groups=_groups(stages),
+        groups=worker_groups(plan, stages),
         workers=workers,
         registry_url=registry_url,
         options=[
@@ -124,6 +125,7 @@ def worker(
     note: Annotated[Path | None, typer.Option("--note", help="Where to write pid and metrics address.")] = None,
 ) -> None:
     """One worker process; it stops when its standard input closes."""
+    from tidemill.cli.processes import worker_groups
     from tidemill.loading import load_pipeline
     from tidemill.streams.health import Health, serve
     from tidemill.streams.kafka.connection import Connection
@@ -133,7 +135,8 @@ def worker(
     from tidemill.streams.worker import WorkerOptions, run_worker
 
     _log_to_stderr(slot, log_level)
-    (group,) = _groups(stages)
+    plan = load_pipeline(pipeline).plan()
+    (group,) = worker_groups(plan, stages)
     options = WorkerOptions(
         group, slot, delivery, registry_url, tuple(trust_model or ()), LoopOptions(max_records=max_batch)
     )
@@ -151,7 +154,6 @@ def worker(
             json.dumps({"pid": os.getpid(), "stages": group, "slot": slot, "metrics": f"{metrics_host}:{port}"})
         )
     connection = Connection.from_environment(bootstrap_servers, DEFAULT_BOOTSTRAP)
-    plan = load_pipeline(pipeline).plan()
     try:
         run_worker(plan, connection, options, metrics, health.watching(stop.is_set))
     except StreamError as error:
@@ -168,8 +170,11 @@ def describe(pipeline: PipelineFile, as_json: AsJson = False) -> None:
         print_json(_description(plan))
         return
     out.print(f"[bold]{plan.name}[/bold], version {plan.version}, keyed by {plan.event_key}")
-    for stage in STAGES:
-        out.print(f"  {plan.input_of(stage)} → [bold]{stage}[/bold] → {plan.output_of(stage)}")
+    for stage in plan.stages:
+        outputs = ", ".join(_outputs(plan, stage))
+        out.print(f"  {plan.input_of(stage)} → [bold]{stage}[/bold] → {outputs}")
+    for key in plan.hops:
+        out.print(f"  windows on {key} cost one hop, because events are keyed by {plan.event_key}")
     rows = [{"topic": s.name, "partitions": s.partitions or plan.partitions, "holds": s.purpose} for s in plan.topics()]
     print_table("\nTopics", rows)
     features = [
@@ -182,7 +187,10 @@ def _description(plan: Plan) -> dict[str, object]:
     return {
         "name": plan.name,
         "version": plan.version,
-        "stages": [{"stage": s, "input": plan.input_of(s), "output": plan.output_of(s)} for s in STAGES],
+        "stages": [{"stage": s, "input": plan.input_of(s), "output": plan.output_of(s)} for s in plan.stages],
+        "hops": [
+            {"key": k, "topic": plan.hop_topic(k), "reason": f"events are keyed by {plan.event_key}"} for k in plan.hops
+        ],
         "topics": [
             {
                 "name": s.name,
@@ -199,12 +207,10 @@ def _description(plan: Plan) -> dict[str, object]:
     }
 
 
-def _groups(stages: str) -> list[tuple[str, ...]]:
-    if stages == "all":
-        return [STAGES]
-    if stages == "each":
-        return [(stage,) for stage in STAGES]
-    return [stage_group([name.strip() for name in stages.split(",")])]
+def _outputs(plan: Plan, stage: str) -> list[str]:
+    """The topics that a stage's rows go to."""
+    hops = [plan.hop_topic(key) for key in plan.hops] if stage == STAGES[1] else []
+    return [*hops, plan.output_of(stage)]
 
 
 def _stop_signal() -> threading.Event:

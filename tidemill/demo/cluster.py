@@ -11,11 +11,11 @@ from pathlib import Path
 from prometheus_client.parser import text_string_to_metric_families
 
 from tidemill.cli.broker import start_with_progress
-from tidemill.cli.processes import notes_folder, start_workers
+from tidemill.cli.processes import notes_folder, start_workers, worker_groups
 from tidemill.schemas.errors import BrokerError
 from tidemill.streams.broker import EmbeddedBroker
 from tidemill.streams.kafka.connection import Connection
-from tidemill.streams.plan import STAGES, Plan
+from tidemill.streams.plan import Plan
 
 Check = Callable[[], None]
 
@@ -40,7 +40,7 @@ def embedded_broker(folder: Path, jars: Path) -> Iterator[tuple[Connection, Chec
 @contextmanager
 def running_workers(reference: str, plan: Plan, connection: Connection, stages: str, workers: int) -> Iterator[Check]:
     """The workers under a supervisor's watch; the check raises what ended it."""
-    groups = [(stage,) for stage in STAGES] if stages == "each" else [STAGES]
+    groups = worker_groups(plan, stages)
     for note in notes_folder(plan.name).glob("*.json"):
         note.unlink()
     supervisor = start_workers(reference, plan, connection, groups=groups, workers=workers, log_level="WARNING")

@@ -21,7 +21,6 @@ from tidemill.streams.audit import audit
 from tidemill.streams.kafka.admin import describe_group
 from tidemill.streams.kafka.connection import Connection
 from tidemill.streams.kafka.reader import KafkaReader
-from tidemill.streams.plan import STAGES
 from tidemill.training import Stretch, train
 
 PIPELINE = "tidemill.examples.flights.pipeline"
@@ -153,7 +152,8 @@ class _Year:
         """Until every partition has a worker: the first stretch is to measure work, not the start of processes."""
         name = self._pipeline.name
         deadline = time.monotonic() + STALLED_SECONDS
-        groups = STAGES if self._options.stages == "each" else STAGES[:1]
+        plan = self._pipeline.plan()
+        groups = plan.stages if self._options.stages == "each" else [task[0] for task in plan.tasks(plan.stages)]
         while any(describe_group(self._client.connection, f"{name}.{stage}").state != "STABLE" for stage in groups):
             self._tick()
             time.sleep(0.1)

@@ -6,7 +6,7 @@ import pytest
 
 from tidemill.schemas.errors import CommitAborted, Fenced, StreamError
 from tidemill.streams.in_flight import InFlight
-from tidemill.streams.loop import Loop, LoopOptions
+from tidemill.streams.loop import BRIEF, Loop, LoopOptions, run_in_turn
 from tidemill.streams.metrics import Metrics
 from tidemill.streams.ports import Prepared, Records, StageCounts
 
@@ -23,7 +23,7 @@ class Fake:
 
     def __init__(self, batches=(), failures=()):
         self.calls = []
-        self.batches, self.failures = list(batches), list(failures)
+        self.batches, self.failures, self.quiet = list(batches), list(failures), []
 
     def poll(self, most, timeout):
         self.calls.append(("poll", most, timeout))
@@ -41,6 +41,13 @@ class Fake:
     def committed(self, prepared):
         self.calls.append(("committed", prepared.offsets[0]))
 
+    def idle(self, ended, now):
+        self.calls.append(("idle", ended))
+        return self.quiet.pop(0) if self.quiet else None
+
+    def ended(self):
+        return {1}
+
     def rewind(self):
         self.calls.append(("rewind",))
 
@@ -49,7 +56,7 @@ class Fake:
         return {0: 3}
 
     def names(self):
-        return [call[0] for call in self.calls if call[0] not in ("poll", "lag")]
+        return [call[0] for call in self.calls if call[0] not in ("poll", "lag", "idle")]
 
 
 class Part:
@@ -110,6 +117,7 @@ def test_a_batch_is_prepared_committed_and_noted(loop):
         ("prepare", 3),
         ("commit", 3),
         ("committed", 3),
+        ("idle", {1}),
         ("lag",),
     ]
     assert (
@@ -138,6 +146,24 @@ def test_what_is_followed_starts_first_and_is_asked_before_each_batch(loop):
         "source closed",
         "committer closed",
     ]
+
+
+def test_what_is_to_be_said_of_quiet_partitions_is_committed_and_is_no_batch(loop):
+    fake = Fake()
+    fake.quiet = [Prepared([], [], {0: 7})]
+    made, metrics = loop(fake)
+    assert made.step() == 0
+    assert ("commit", 7) in fake.calls
+    assert ("committed", 7) in fake.calls
+    assert metrics.registry.get_sample_value("tidemill_batch_events_count") == 0
+
+
+def test_several_loops_have_their_turns_and_wait_only_when_none_had_work(loop):
+    first, second = Fake([0, 1, 0]), Fake([0, 0, 0])
+    run_in_turn([loop(first)[0], loop(second)[0]], rounds(3))
+    waits = [[call[2] for call in fake.calls if call[0] == "poll"] for fake in (first, second)]
+    assert waits == [[BRIEF, BRIEF, 0.0], [BRIEF, BRIEF, 0.0]]
+    assert all(fake.calls[-1] == ("committer closed",) for fake in (first, second))
 
 
 def test_records_from_the_future_have_no_negative_latency(loop):
@@ -209,7 +235,7 @@ def test_everything_is_closed_if_what_is_followed_cannot_start(loop):
 
 
 def test_the_lag_is_asked_for_once_in_a_while(loop):
-    clock = iter([0.0, 0.0, 0.4, 0.9, 1.0, 1.0])
+    clock = iter([0.0, 0.4, 0.9, 1.0])
     fake = Fake()
     made, _ = loop(fake, now=lambda: next(clock), lag_seconds=1.0)
     for _ in range(4):

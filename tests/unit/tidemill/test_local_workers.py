@@ -49,3 +49,10 @@ def test_who_does_not_answer_is_listed_and_who_has_ended_is_not(tmp_path, note):
     note("a-1", ended.pid, "127.0.0.1:1")
     assert [(worker.slot, worker.ready) for worker in local_workers(tmp_path)] == [("a-0", None)]
     assert list(local_workers(tmp_path / "nothing")) == []
+
+
+def test_a_worker_without_a_model_serves_none(tmp_path, note):
+    health = Health(lambda: 1.0)
+    note("a-0", os.getpid(), f"127.0.0.1:{serve(Metrics().registry, health, '127.0.0.1', 0)}")
+    (worker,) = local_workers(tmp_path)
+    assert (worker.model, worker.accepted) == (None, 0)

@@ -35,7 +35,7 @@ def version(pipeline):
         ({"features": [tm.fields("hight")]}, "no field 'hight'; did you mean 'height'?"),
         ({"features": [tm.expression(x=pl.col("hight") + 1)]}, "'hight'"),
         ({"features": [tm.lookup("planes", on=["station"], columns=["x"])]}, "no such table"),
-        ({"features": [tm.window("height", "1h", n=tm.count())]}, "windows on another key"),
+        ({"features": [tm.window("height", "1h", n=tm.count())]}, "'height' is double; expected a string"),
         (
             {"model": tm.Model(LogisticRegression(), ["sen"])},
             "feature 'sen' that is not declared; did you mean 'seen'?",
