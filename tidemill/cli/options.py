@@ -18,6 +18,9 @@ from tidemill.streams.kafka.connection import BOOTSTRAP_ENV
 
 DEFAULT_BOOTSTRAP = "127.0.0.1:9092"
 out = Console(highlight=False, soft_wrap=True)
+if not out.is_terminal:
+    # In a pipe there is no screen that a table's row would have to fit.
+    out.width = 10_000
 err = Console(stderr=True, highlight=False, soft_wrap=True)
 
 PipelineFile = Annotated[
@@ -80,9 +83,6 @@ def plain(value: Any) -> Any:
     return value
 
 
-_UNBOUNDED = 10_000
-
-
 def print_json(value: Any) -> None:
     """One JSON document on a line of its own."""
     sys.stdout.write(json.dumps(plain(value), default=str) + "\n")
@@ -96,8 +96,7 @@ def print_table(title: str, rows: list[dict[str, Any]]) -> None:
         table.add_column(name.replace("_", " "), justify="right" if isinstance(value, int | float) else "left")
     for row in rows:
         table.add_row(*map(_cell, row.values()))
-    # Where nobody looks, such as in a pipe, there is no screen that a row would have to fit.
-    out.print(table, width=None if out.is_terminal else _UNBOUNDED)
+    out.print(table)
 
 
 def _cell(value: Any) -> str:
