@@ -66,6 +66,9 @@ class Metrics:
         self.lag = Gauge(
             "tidemill_consumer_lag", "Offsets to the end of the input, by partition.", ["partition"], registry=own
         )
+        self.snapshots = Counter(
+            "tidemill_snapshots", "Local snapshots of state, by outcome.", ["outcome"], registry=own
+        )
         self.refused = Counter("tidemill_models_refused", "Announced models that were not served.", registry=own)
         self.model = Info("tidemill_model", "The model in service.", registry=own)
         latency = "From an event's record timestamp to the commit of what became of it."
@@ -88,6 +91,10 @@ class Metrics:
         self.lag.clear()
         for partition, lag in by_partition.items():
             self.lag.labels(str(partition)).set(lag)
+
+    def snapshot(self, written: bool) -> None:
+        """Count a snapshot that was due."""
+        self.snapshots.labels("written" if written else "failed").inc()
 
     def serves(self, version: str, served: bool) -> None:
         """Note a model that was announced."""

@@ -67,6 +67,11 @@ class Task:
         """The stage that serves models, if this task has it."""
         return next((stage for stage in self._stages if isinstance(stage, OnlineInference)), None)
 
+    @property
+    def partitions(self) -> tuple[int, ...]:
+        """Those that are assigned; may be asked for by any thread."""
+        return tuple(self._state)
+
     def assigned(self, partition: int) -> int | None:
         """Rebuild the partition's state from the changelog; returns the input offset to go on from, if it has one."""
         self.revoked(partition)

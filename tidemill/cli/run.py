@@ -18,6 +18,7 @@ from tidemill.cli.options import (
     Bootstrap,
     PipelineFile,
     RegistryUrl,
+    home,
     out,
     print_json,
     print_table,
@@ -45,6 +46,15 @@ Trusted = Annotated[
     ),
 ]
 
+SnapshotsOption = Annotated[
+    str,
+    typer.Option(
+        "--snapshots",
+        metavar="DIR|off",
+        help="Where local copies of the state are kept, for a quick restart; by default under TIDEMILL_HOME.",
+    ),
+]
+
 
 def register(app: typer.Typer) -> None:
     """Add the commands."""
@@ -69,6 +79,7 @@ def run(
         str, typer.Option("--metrics-host", help="Address that the metrics are served on.")
     ] = "127.0.0.1",
     max_batch: Annotated[int, typer.Option("--max-batch", min=1, help="Most events in one transaction.")] = 10_000,
+    snapshots: SnapshotsOption = "",
     log_level: LogLevel = "INFO",
 ) -> None:
     """Run a pipeline: create its topics, publish its contracts, and start its workers.
@@ -102,6 +113,8 @@ def run(
             delivery,
             "--max-batch",
             str(max_batch),
+            "--snapshots",
+            "off" if snapshots == "off" else str(Path(snapshots or home() / "state").absolute()),
             *(a for sha in trust_model or [] for a in ("--trust-model", sha)),
         ],
         metrics=(metrics_host, metrics_port),
@@ -121,6 +134,7 @@ def worker(
     metrics_port: Annotated[int, typer.Option("--metrics-port")] = 0,
     metrics_host: Annotated[str, typer.Option("--metrics-host")] = "127.0.0.1",
     max_batch: Annotated[int, typer.Option("--max-batch", min=1)] = 10_000,
+    snapshots: SnapshotsOption = "off",
     log_level: LogLevel = "INFO",
     note: Annotated[Path | None, typer.Option("--note", help="Where to write pid and metrics address.")] = None,
 ) -> None:
@@ -137,8 +151,9 @@ def worker(
     _log_to_stderr(slot, log_level)
     plan = load_pipeline(pipeline).plan()
     (group,) = worker_groups(plan, stages)
+    folder = None if snapshots == "off" else Path(snapshots)
     options = WorkerOptions(
-        group, slot, delivery, registry_url, tuple(trust_model or ()), LoopOptions(max_records=max_batch)
+        group, slot, delivery, registry_url, tuple(trust_model or ()), folder, LoopOptions(max_records=max_batch)
     )
     stop = _stop_signal()
     threading.Thread(target=_stop_with_parent, args=(stop,), daemon=True).start()
