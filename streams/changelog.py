@@ -33,6 +33,16 @@ class BlockLog:
         self._rows = 0
         self._written_in: NDArray[np.int64] = np.full(1024, -1, dtype=np.int64)
 
+    @property
+    def keys(self) -> int:
+        """How many keys the store holds."""
+        return len(self._store)
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of memory of the store, and of what is known about its rows in the log."""
+        return self._store.nbytes + self._written_in.nbytes + 8 * self._rows
+
     def restore(self, number: int, block: bytes | None) -> None:
         """Take in one message of the changelog, in the log's order."""
         if block is None:
