@@ -4,7 +4,7 @@ BIN := .venv/bin
 INSTALLED := .venv/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo check test bench bench-scale fuzz format lock wheel compose-check clean
+.PHONY: help install demo check test bench bench-scale bench-state fuzz format lock wheel compose-check clean
 
 help:  ## Show this help
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -37,6 +37,9 @@ bench: $(INSTALLED)  ## Throughput, latency and codec as ratios of one run; need
 
 bench-scale: $(INSTALLED)  ## Cost per event over partitions, workers, keys and features, into docs/
 	$(BIN)/python benchmarks/scale.py $(ARGS)
+
+bench-state: $(INSTALLED)  ## Memory, cost, changelog and restore at ten thousand to ten million keys, into docs/
+	$(BIN)/python benchmarks/state.py $(ARGS)
 
 fuzz: $(INSTALLED)  ## A million messages, half of them bad: each answered once, and how fast (about five minutes)
 	$(BIN)/python benchmarks/fuzz.py

@@ -109,7 +109,12 @@ def write_stores(folder: Path) -> None:
 
 
 def declare(
-    name: str = "bench", *, partitions: int = 4, count: int = 10, publish: Sequence[str] | None = None
+    name: str = "bench",
+    *,
+    partitions: int = 4,
+    count: int = 10,
+    publish: Sequence[str] | None = None,
+    checks: Sequence[Any] = (),
 ) -> tm.Pipeline:
     """The pipeline with `count` features, all of which the model sees but the one that may be null."""
     if not (HOME / "stores.parquet").exists():
@@ -119,7 +124,7 @@ def declare(
     return tm.Pipeline(
         name,
         tm.Events(PAYMENT, key="card", time="paid_at", id="payment_id"),
-        checks=[tm.present("card"), tm.check("points_are_earned", pl.col("points") >= 0)],
+        checks=[tm.present("card"), tm.check("points_are_earned", pl.col("points") >= 0), *checks],
         tables=[tm.file_table("stores", HOME / "stores.parquet", key=["store"])],
         features=declared,
         labels=tm.Labels(CHARGEBACK, id="payment_id", label=pl.col("charged_back")),

@@ -36,8 +36,13 @@ class Store(Protocol):
         """
         ...
 
+    @property
+    def nbytes(self) -> int:
+        """Bytes of memory that it has reserved."""
+        ...
+
     def __len__(self) -> int:
-        """How many keys it holds."""
+        """How many keys it holds, perhaps with some that have expired but still take memory."""
         ...
 
 

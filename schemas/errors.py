@@ -6,6 +6,7 @@
     │   └── IncompatibleSchema  a changed schema cannot read what the old one wrote; add a default, or a new topic
     ├── EncodeError           a value does not fit its contract; fix the value
     ├── ModelError            a model is missing, altered or not trusted; see the message
+    ├── StateTooLarge         a worker's state has outgrown its limit; more machines, shorter windows, or a higher limit
     └── StreamError           moving events failed
         ├── BrokerError         the broker could not be started or reached; see the message
         ├── CommitAborted       a transaction was rolled back; the engine restores its state and retries
@@ -44,6 +45,10 @@ class EncodeError(TidemillError):
 
 class ModelError(TidemillError):
     """A model is missing, altered or not trusted."""
+
+
+class StateTooLarge(TidemillError):
+    """The state of a worker's partitions has outgrown what it may hold; starting it again does not help."""
 
 
 class StreamError(TidemillError):

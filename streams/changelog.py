@@ -8,6 +8,7 @@ block being written and the old one gets a tombstone, in the same transaction. E
 most about one more write later.
 """
 
+from collections import OrderedDict
 from collections.abc import Iterator
 
 import numpy as np
@@ -27,9 +28,20 @@ class BlockLog:
         self._store = store
         self._max_bytes = max_block_bytes
         self._next = 0
-        self._blocks: dict[int, NDArray[np.int64]] = {}
+        # By number, which is also the order in which they come: the oldest is always the first.
+        self._blocks: OrderedDict[int, NDArray[np.int64]] = OrderedDict()
         self._rows = 0
         self._written_in: NDArray[np.int64] = np.full(1024, -1, dtype=np.int64)
+
+    @property
+    def keys(self) -> int:
+        """How many keys the store holds."""
+        return len(self._store)
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of memory of the store, and of what is known about its rows in the log."""
+        return self._store.nbytes + self._written_in.nbytes + 8 * self._rows
 
     def restore(self, number: int, block: bytes | None) -> None:
         """Take in one message of the changelog, in the log's order."""
@@ -46,8 +58,7 @@ class BlockLog:
         slots = slots[self._store.alive(slots)]
         self._mark(slots, self._next)
         while self._rows + len(slots) > 2 * len(self._store) + _SMALL and self._blocks:
-            oldest = min(self._blocks)
-            old = self._blocks.pop(oldest)
+            oldest, old = self._blocks.popitem(last=False)
             self._rows -= len(old)
             current = old[(self._written_in[old] == oldest) & self._store.alive(old)]
             current = np.unique(current)

@@ -3,12 +3,15 @@
 from bisect import bisect_left
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import count
 
 import numpy as np
 
 from tidemill.schemas.errors import StreamError, nearest
 from tidemill.streams.murmur2 import partition_of
 from tidemill.streams.ports import Headers, LogRecord, Output, Records
+
+_NAMES = count(1)
 
 
 @dataclass
@@ -37,9 +40,10 @@ class MemoryLog:
 
     def __init__(self, topics: Mapping[str, int], now: Callable[[], int] = lambda: 0) -> None:
         """`topics` gives each topic's number of partitions; `now`, in epoch milliseconds, stamps what names no time."""
-        self._topics = {name: [_Partition() for _ in range(count)] for name, count in topics.items()}
+        self._topics = {name: [_Partition() for _ in range(number)] for name, number in topics.items()}
         self._turns = dict.fromkeys(topics, 0)
         self._now = now
+        self._name = str(next(_NAMES))
         self.committed: dict[tuple[str, str, int], int] = {}
         """By group, topic and partition: the next offset to read."""
 
@@ -86,6 +90,11 @@ class MemoryLog:
         """The topic's partitions."""
         return list(range(len(self._parts(topic))))
 
+    def identity(self, topic: str) -> str:
+        """What this log's topic is called, and no topic of another log."""
+        self._parts(topic)
+        return f"{self._name}.{topic}"
+
     def compact(self, topic: str) -> None:
         """Keep of every key the last message, as a broker does in time with a compacted topic; tombstones go too."""
         for part in self._parts(topic):
@@ -110,6 +119,7 @@ class MemoryReader:
     def __init__(self, log: MemoryLog, group: str = "") -> None:
         self._log, self._group = log, group
         self.read, self.beginning, self.end, self.partitions = log.read, log.beginning, log.end, log.partitions
+        self.identity = log.identity
 
     def committed(self, topic: str, partition: int) -> int | None:
         """The group's committed offset."""

@@ -1,6 +1,6 @@
 """What a worker tells Prometheus; names by Prometheus's conventions."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -9,6 +9,7 @@ from prometheus_client.core import HistogramMetricFamily
 from prometheus_client.registry import Collector
 
 from tidemill.streams.ports import Prepared
+from tidemill.streams.state_watch import StateSize
 
 SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
 _EVENTS = (1, 10, 100, 500, 1_000, 2_500, 5_000, 10_000)
@@ -66,6 +67,14 @@ class Metrics:
         self.lag = Gauge(
             "tidemill_consumer_lag", "Offsets to the end of the input, by partition.", ["partition"], registry=own
         )
+        self.state_bytes = Gauge("tidemill_state_bytes", "Memory of the state.", ["partition"], registry=own)
+        self.state_keys = Gauge("tidemill_state_keys", "Keys in the state.", ["partition"], registry=own)
+        self.restore = Gauge(
+            "tidemill_restored_ratio", "Share of the changelog that was read.", ["partition"], registry=own
+        )
+        self.snapshots = Counter(
+            "tidemill_snapshots", "Local snapshots of state, by outcome.", ["outcome"], registry=own
+        )
         self.refused = Counter("tidemill_models_refused", "Announced models that were not served.", registry=own)
         self.model = Info("tidemill_model", "The model in service.", registry=own)
         latency = "From an event's record timestamp to the commit of what became of it."
@@ -88,6 +97,22 @@ class Metrics:
         self.lag.clear()
         for partition, lag in by_partition.items():
             self.lag.labels(str(partition)).set(lag)
+
+    def state(self, sizes: Mapping[int, StateSize]) -> None:
+        """Show the state of the partitions that this worker has, and of no other."""
+        self.state_bytes.clear()
+        self.state_keys.clear()
+        for partition, size in sizes.items():
+            self.state_bytes.labels(str(partition)).set(size.nbytes)
+            self.state_keys.labels(str(partition)).set(size.keys)
+
+    def restored(self, partition: int, share: float) -> None:
+        """Show how far a partition's restore has come."""
+        self.restore.labels(str(partition)).set(share)
+
+    def snapshot(self, written: bool) -> None:
+        """Count a snapshot that was due."""
+        self.snapshots.labels("written" if written else "failed").inc()
 
     def serves(self, version: str, served: bool) -> None:
         """Note a model that was announced."""

@@ -8,6 +8,7 @@ from tidemill.processors.stage import Stage
 from tidemill.schemas.errors import StreamError
 from tidemill.streams.changelog import BlockLog
 from tidemill.streams.ports import ChangelogEntry, LogReader, LogRecord
+from tidemill.streams.state_watch import StateSize
 
 
 class PartitionState:
@@ -28,6 +29,11 @@ class PartitionState:
             for name, store in stage.stores(partition).items()
         }
         self._stale: list[bytes] = []
+
+    @property
+    def size(self) -> StateSize:
+        """How much it holds now."""
+        return StateSize(sum(log.keys for log in self._logs.values()), sum(log.nbytes for log in self._logs.values()))
 
     def restore(self, reader: LogReader) -> int | None:
         """Read the changelog to its end; returns the input offset to go on from, None if nothing was ever committed.

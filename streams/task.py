@@ -21,6 +21,7 @@ from tidemill.streams.plan import STAGES, Plan
 from tidemill.streams.ports import ChangelogEntry, LogReader, Output, Prepared, Records, StageCounts
 from tidemill.streams.rejections import RejectedRow, refused_later, rejected_output
 from tidemill.streams.state import PartitionState
+from tidemill.streams.state_watch import StateSize
 
 MISPLACED = "misplaced"
 TOO_LARGE = "too_large"
@@ -67,13 +68,17 @@ class Task:
         """The stage that serves models, if this task has it."""
         return next((stage for stage in self._stages if isinstance(stage, OnlineInference)), None)
 
+    def sizes(self) -> dict[int, StateSize]:
+        """How much state each partition has; may be asked for by any thread."""
+        return {partition: state.size for partition, state in list(self._state.items())}
+
     def assigned(self, partition: int) -> int | None:
         """Rebuild the partition's state from the changelog; returns the input offset to go on from, if it has one."""
         self.revoked(partition)
         state = PartitionState(self.plan.topic("changelog"), partition, self._stages, self.input_topic)
-        offset = state.restore(self._reader)
+        # Known before it is complete: a state that is too large shall be noticed while it is read.
         self._state[partition] = state
-        return offset
+        return state.restore(self._reader)
 
     def revoked(self, partition: int) -> None:
         """Drop the partition's state."""

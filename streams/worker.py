@@ -4,7 +4,9 @@ import logging
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 
 from tidemill.processors.feature_enrichment.hops import ASSEMBLY
 from tidemill.processors.online_inference.artefact import preload
@@ -24,6 +26,7 @@ from tidemill.streams.models import ModelFollower
 from tidemill.streams.plan import Plan
 from tidemill.streams.ports import Committer
 from tidemill.streams.schema_topic import SchemaTopic
+from tidemill.streams.state_keeping import StateKeeping
 from tidemill.streams.tables import TableFollower
 
 log = logging.getLogger(__name__)
@@ -36,13 +39,19 @@ DELIVERY = ("exactly-once", "at-least-once")
 
 @dataclass(frozen=True)
 class WorkerOptions:
-    """How one worker runs. `slot` is its place among the workers: stable over restarts, of one process at a time."""
+    """How one worker runs. `slot` is its place among the workers: stable over restarts, of one process at a time.
+
+    `snapshots` is the folder for local copies of the state; None keeps none. `max_state` limits the state's bytes, by
+    default to a share of the machine's memory.
+    """
 
     stages: Sequence[str]
     slot: str = "0"
     delivery: str = "exactly-once"
     registry_url: str | None = None
     trusted_models: tuple[str, ...] = ()
+    snapshots: Path | None = None
+    max_state: int | None = None
     loop: LoopOptions = field(default_factory=LoopOptions)
 
     def __post_init__(self) -> None:
@@ -70,9 +79,11 @@ def run_worker(
         schemas.add(contract)
     tasks = plan.tasks(options.stages)
     executor = ThreadPoolExecutor(len(tasks), thread_name_prefix="commit")
-    made = _Made(plan, connection, options, metrics, schemas, registry, executor)
+    keeping = StateKeeping(plan.topic("changelog"), options.snapshots, options.max_state, metrics, time.monotonic)
+    made = _Made(plan, connection, options, metrics, schemas, registry, executor, keeping)
     try:
-        run_in_turn([made.loop(stages, first=not number) for number, stages in enumerate(tasks)], stop)
+        with keeping.snapshots_beside(lambda: closing(KafkaReader(connection))):
+            run_in_turn([made.loop(stages, first=not number) for number, stages in enumerate(tasks)], stop)
     finally:
         executor.shutdown()
         if registry is not None:
@@ -91,6 +102,7 @@ class _Made:
     schemas: SchemaTopic
     registry: Registry | None
     executor: ThreadPoolExecutor
+    keeping: StateKeeping
 
     def _prefix(self, suffix: str) -> bytes | None:
         if self.registry is None:
@@ -106,8 +118,9 @@ class _Made:
         group, place = group_name(plan, stages), f"{plan.name}.{'+'.join(stages)}.{self.options.slot}"
         reader = KafkaReader(connection, group)
         partitions = len(reader.partitions(plan.topic("events"))) if plan.hops else plan.partitions
-        task = make_task(plan, stages, self.schemas, reader, self._prefix, partitions)
-        followed: list[Followed] = []
+        task = make_task(plan, stages, self.schemas, self.keeping.reader(reader), self._prefix, partitions)
+        self.keeping.tasks.append(task)
+        followed: list[Followed] = [self.keeping.watch] if first else []
         if first and ENRICHING & {*self.options.stages}:
             tables = plan.topic_tables
             followed += [TableFollower(table, Follower(connection, table.topic), self.schemas) for table in tables]

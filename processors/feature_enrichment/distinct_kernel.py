@@ -41,6 +41,7 @@ def update(
     buckets: _Ints,
     values: _Floats,
     codes: _Ints,
+    expired: NDArray[np.uint8],
     fields: _Ints,
     limits: _Ints,
     newest: _Ints,
@@ -56,7 +57,7 @@ def update(
 
     `codes` is [event, list], the values as 64 bits; they are missing where `values` of the list's field is NaN. `heads`
     is [slot, list], `counted` [slot, list, what is remembered]. A slot below zero is an event without a key. The pool
-    must have a free entry per event and list.
+    must have a free entry per event and list. `expired` marks the events before which their key's state is forgotten.
     """
     size = 2
     for d in range(len(limits)):
@@ -71,6 +72,8 @@ def update(
         if slot < 0:
             continue
         bucket = buckets[i]
+        if expired[i]:
+            _forget(slot, newest, heads, counted, entries, pool)
         for d in range(len(limits)):
             if counted[slot, d, OF_BUCKET] != bucket:
                 number += 1
@@ -86,6 +89,22 @@ def update(
         for d in range(len(limits)):
             if not np.isnan(values[i, fields[d]]):
                 _add(slot, d, bucket, span, codes[i, d], limits[d], heads, counted, entries, pool)
+
+
+@njit(cache=True, nogil=True)
+def forget(slots: _Ints, newest: _Ints, heads: _Ints, counted: _Ints, entries: _Ints, pool: _Ints) -> None:
+    """Empty the slots."""
+    for slot in slots:
+        _forget(slot, newest, heads, counted, entries, pool)
+
+
+@njit(cache=True, nogil=True)
+def _forget(slot: int, newest: _Ints, heads: _Ints, counted: _Ints, entries: _Ints, pool: _Ints) -> None:
+    newest[slot] = NEVER
+    for d in range(heads.shape[1]):
+        _give_back(heads[slot, d], entries, pool)
+        heads[slot, d] = NONE
+        counted[slot, d, OF_BUCKET] = NEVER
 
 
 @njit(cache=True, nogil=True)

@@ -9,8 +9,8 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from tidemill.processors.feature_enrichment import distinct_kernel as kernel
-from tidemill.processors.feature_enrichment.growth import grown
 from tidemill.processors.feature_enrichment.window import Window
+from tidemill.processors.growth import grown
 
 
 class DistinctStore:
@@ -40,10 +40,12 @@ class DistinctStore:
         buckets: NDArray[np.int64],
         numbers: NDArray[np.float64],
         values: Mapping[str, pa.Array],
+        expired: NDArray[np.uint8],
     ) -> dict[str, NDArray[np.int64]]:
         """By field, how many values each event's window has, up to the field's limit; then the events are added.
 
-        `numbers` is [event, field of the window], NaN where there is no value.
+        `numbers` is [event, field of the window], NaN where there is no value; `expired` marks the events before which
+        their key's state is forgotten.
         """
         self._reserve(len(slots) * len(self._fields))
         codes = np.empty((len(slots), len(self._fields)), np.int64)
@@ -55,6 +57,7 @@ class DistinctStore:
             buckets,
             numbers,
             codes,
+            expired,
             self._indices,
             self._limits,
             self._newest,
@@ -67,6 +70,15 @@ class DistinctStore:
             out,
         )
         return {field: out[:, d] for d, field in enumerate(self._fields)}
+
+    def forget(self, slots: NDArray[np.int64]) -> None:
+        """Empty the slots, for other keys to come."""
+        kernel.forget(slots, self._newest, self._heads, self._counted, self._entries, self._pool)
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of memory that it has reserved."""
+        return self._newest.nbytes + self._heads.nbytes + self._counted.nbytes + self._entries.nbytes
 
     def columns(self, slots: NDArray[np.int64]) -> dict[str, pa.Array]:
         """Of each slot and field, the values as 64 bits and their buckets, newest first: lists of equal length."""

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 
+import numpy as np
 import polars as pl
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -14,6 +15,9 @@ from tidemill.processors.feature_enrichment.work import Work
 from tidemill.schemas.batch import Batch, Processed
 from tidemill.schemas.contract import Contract
 from tidemill.schemas.errors import DeclarationError, nearest
+
+# In milliseconds, so that it fits into int64 in microseconds.
+_FARTHEST = 2**62 // 1_000
 
 
 class FeatureEnrichment:
@@ -107,7 +111,7 @@ class FeatureEnrichment:
         return self._stores[partition]
 
     def clock(self, partition: int) -> dict[str, int]:  # noqa: ARG002 - a Stage
-        """Empty: a window's time is that of its key, and is in the state."""
+        """Empty: a window's clock is in its state."""
         return {}
 
     def restore_clock(self, partition: int, clock: Mapping[str, int]) -> None:
@@ -121,6 +125,7 @@ class FeatureEnrichment:
         batch = work.accepted()
         keys = strings(batch.table[self._key])
         times = instants(batch.table[self._time]).cast(pa.int64()).to_numpy()
+        sent = np.clip(batch.origin.timestamp, -_FARTHEST, _FARTHEST) * 1_000
         made = []
         for window in self._local:
             values = {field: work.frame[field].to_arrow() for field in window.fields}
@@ -128,7 +133,7 @@ class FeatureEnrichment:
             for partition, rows in batch.partitions():
                 store = self.stores(partition)[window.state_name]
                 here = {field: column[rows] for field, column in values.items()}
-                pieces.append(pa.record_batch(store.update(keys[rows], times[rows], here)))
+                pieces.append(pa.record_batch(store.update(keys[rows], times[rows], here, sent[rows])))
             made += [pl.Series(name, pa.Table.from_batches(pieces)[name]) for name in window.names]
         return made
 

@@ -10,6 +10,11 @@ A key keeps the buckets in (n - B - G, n], where n is its newest bucket and G = 
 is dropped when a newer event is added, and an event that is older than that is not added. Thus an event up to `grace`
 late counts and sees its whole window; a later one sees what is left of it.
 
+The partition's clock is the greatest event time so far among its events with a key, each counted with its record's
+timestamp where that is earlier: a time far ahead moves nothing but its own key. A key expires when nothing was added to
+it while the clock moved by 2B + G buckets, and its newest bucket lies as far behind. So no event ahead of the clock or
+within the last B + G buckets up to it can tell the difference; one that is even later finds the key as if it were new.
+
 How the aggregates are computed, to the bit: in float64; within a bucket in log order, from the newest bucket to the
 oldest between them. A decayed mean is sum(w * sum of the bucket) / sum(w * values in the bucket), with
 w = 2^(-(bucket's age * resolution) / half_life), ages being counted from the newest bucket in the window with values.
@@ -36,6 +41,8 @@ _DEFAULT_BUCKETS = 64
 _MOST_BUCKETS = 1_000_000
 # At 16 bytes each, one key's values fit into a message of the changelog, with room for the rest.
 _MOST_VALUES = 150_000
+# Counts up whenever the state of the same window comes to be written in other columns.
+_STATE = 2
 # What makes an aggregate, for those who gave something else.
 _AGGREGATES = ", ".join(f"{kind.value}()" for kind in Kind)
 
@@ -61,6 +68,15 @@ class Window:
         return self.buckets + -(-self.grace // self.resolution)
 
     @property
+    def idle_buckets(self) -> int:
+        """By how many buckets the clock must have moved since a key's last event for the key to have expired.
+
+        An event whose bucket is among the last `kept_buckets` up to the clock looks back by `buckets` more at most; no
+        such event can tell that the key was forgotten.
+        """
+        return self.kept_buckets + self.buckets
+
+    @property
     def names(self) -> tuple[str, ...]:
         """The features that it makes, in order."""
         return tuple(name for name, _ in self.aggregates)
@@ -82,7 +98,7 @@ class Window:
     @property
     def state_name(self) -> str:
         """A name for its state which changes whenever the state would mean something else."""
-        state = [self.key, self.over, self.resolution, self.grace]
+        state = [_STATE, self.key, self.over, self.resolution, self.grace]
         state += sorted({f"{a.kind.value} {a.field}" for _, a in self.aggregates})
         state += [self.limits] if self.limits else []
         return f"window-{self.key}-{hashlib.sha256(json.dumps(state).encode()).hexdigest()[:8]}"

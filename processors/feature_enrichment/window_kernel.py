@@ -34,9 +34,16 @@ CODE, COLUMN, COUNTED, WEIGHTS = range(4)
 # OF_EVENTS and OF_TIME need no columns. Those up to OF_SUM are never null.
 OF_EVENTS, OF_COUNT, OF_SUM, OF_TIME, OF_MEAN, OF_STD, OF_MIN, OF_MAX, OF_FIRST, OF_LAST, OF_DECAYED_MEAN = range(11)
 
-# The pool's two registers: the first free node, and how many nodes were ever used.
-FREE, USED = range(2)
+# What a key has: its newest node, and the clock's bucket when an event was last added to it.
+HEAD, SEEN = range(2)
+SLOT = 2
+
+# The registers: the first free node, how many nodes were ever used, the clock (the latest bucket of any key's event),
+# and how many slots are on the list of those written to.
+FREE, USED, CLOCK, WRITTEN = range(4)
 NONE = -1
+# Before every bucket, and near enough to all of them that differences stay in range.
+NEVER = -(2**62)
 
 _Ints = NDArray[np.int64]
 _Floats = NDArray[np.float64]
@@ -48,24 +55,32 @@ def update(
     slots: _Ints,
     times: _Ints,
     buckets: _Ints,
+    ticks: _Ints,
     values: _Floats,
     heads: _Ints,
     dirty: _Bytes,
+    written: _Ints,
     links: _Ints,
     columns: _Ints,
     parts: _Floats,
     pool: _Ints,
     span: int,
     kept: int,
+    idle: int,
     aggregates: _Ints,
     weights: _Floats,
     out: _Floats,
     valid: _Bytes,
+    expired: _Bytes,
 ) -> None:
     """Read each event's window into a row of `out`, then add the event; a slot below zero is an event without a key.
 
     `times` are microseconds, any two less than 2^63 apart. `values` is [event, field] with NaN for what is missing;
-    `parts` is [node, column]. `out` and `valid` come zeroed. The pool must have a free node per event.
+    `parts` is [node, column]. `out`, `valid` and `expired` come zeroed. The pool must have a free node per event, and
+    `written` room for as many slots.
+
+    Each event with a key moves the clock to its bucket of `ticks`, if that is later. A key that has expired is as one
+    that never was; `expired` marks the event that finds this out.
     """
     seen = np.empty(len(aggregates), np.float64)
     means = np.empty(len(aggregates), np.float64)
@@ -75,9 +90,16 @@ def update(
         if slot < 0:
             continue
         bucket = buckets[i]
+        moves = ticks[i] > pool[CLOCK]
+        if moves:
+            pool[CLOCK] = ticks[i]
+        if has_expired(slot, idle, heads, links, pool):
+            give_back(heads[slot, HEAD], links, pool)
+            heads[slot, HEAD] = NONE
+            expired[i] = 1
         for a in range(len(aggregates)):
             seen[a] = 0.0
-        node = heads[slot]
+        node = heads[slot, HEAD]
         while node != NONE and links[node, BUCKET] > bucket:
             node = links[node, NEXT]
         while node != NONE and links[node, BUCKET] > bucket - span:
@@ -94,10 +116,25 @@ def update(
 
         node = _place(slot, bucket, kept, heads, links, columns, parts, pool)
         if node != NONE:
-            dirty[slot] = 1
             links[node, EVENTS] += 1
             links[node, TIME] = times[i]
             _add(node, i, values, columns, parts)
+        # The clock is the greatest SEEN, so that it comes back with the state.
+        if node != NONE or moves:
+            heads[slot, SEEN] = pool[CLOCK]
+            if not dirty[slot]:
+                dirty[slot] = 1
+                written[pool[WRITTEN]] = slot
+                pool[WRITTEN] += 1
+
+
+@njit(cache=True, nogil=True, inline="always")
+def has_expired(slot: int, idle: int, heads: _Ints, links: _Ints, pool: _Ints) -> bool:
+    """Whether the slot's key was given nothing while the clock moved by `idle` buckets, and lies as far behind it."""
+    node = heads[slot, HEAD]
+    if node == NONE or pool[CLOCK] - heads[slot, SEEN] < idle:
+        return False
+    return bool(pool[CLOCK] - links[node, BUCKET] >= idle)
 
 
 @njit(cache=True, nogil=True, inline="always")
@@ -169,7 +206,7 @@ def _place(
 ) -> int:
     """The node of the key's bucket, made where it was missing; NONE if the bucket is too old to be kept."""
     before = NONE
-    node: int = heads[slot]
+    node: int = heads[slot, HEAD]
     if node != NONE and bucket <= links[node, BUCKET] - kept:
         return NONE
     while node != NONE and links[node, BUCKET] > bucket:
@@ -177,7 +214,7 @@ def _place(
         node = links[node, NEXT]
     if node != NONE and links[node, BUCKET] == bucket:
         return node
-    made: int = _take_node(links, pool)
+    made: int = take_node(links, pool)
     links[made, NEXT] = node
     links[made, BUCKET] = bucket
     links[made, EVENTS] = 0
@@ -186,11 +223,11 @@ def _place(
     if before != NONE:
         links[before, NEXT] = made
         return made
-    heads[slot] = made
+    heads[slot, HEAD] = made
     end = made
     while links[end, NEXT] != NONE and links[links[end, NEXT], BUCKET] > bucket - kept:
         end = links[end, NEXT]
-    _give_back(links[end, NEXT], links, pool)
+    give_back(links[end, NEXT], links, pool)
     links[end, NEXT] = NONE
     return made
 
@@ -222,7 +259,8 @@ def _add(node: int, i: int, values: _Floats, columns: _Ints, parts: _Floats) -> 
 
 
 @njit(cache=True, nogil=True)
-def _take_node(links: _Ints, pool: _Ints) -> int:
+def take_node(links: _Ints, pool: _Ints) -> int:
+    """A free node, or one that was never used."""
     node: int = pool[FREE]
     if node != NONE:
         pool[FREE] = links[node, NEXT]
@@ -233,68 +271,10 @@ def _take_node(links: _Ints, pool: _Ints) -> int:
 
 
 @njit(cache=True, nogil=True)
-def _give_back(node: int, links: _Ints, pool: _Ints) -> None:
+def give_back(node: int, links: _Ints, pool: _Ints) -> None:
+    """Free the node and those after it."""
     while node != NONE:
         following = links[node, NEXT]
         links[node, NEXT] = pool[FREE]
         pool[FREE] = node
         node = following
-
-
-@njit(cache=True, nogil=True)
-def lengths(slots: _Ints, heads: _Ints, links: _Ints) -> _Ints:
-    """How many buckets each slot holds."""
-    found = np.zeros(len(slots), np.int64)
-    for i in range(len(slots)):
-        node: int = heads[slots[i]]
-        while node != NONE:
-            found[i] += 1
-            node = links[node, NEXT]
-    return found
-
-
-@njit(cache=True, nogil=True)
-def nodes(slots: _Ints, count: int, heads: _Ints, links: _Ints) -> _Ints:
-    """The slots' `count` nodes, slot by slot and newest first."""
-    found = np.empty(count, np.int64)
-    at = 0
-    for i in range(len(slots)):
-        node: int = heads[slots[i]]
-        while node != NONE:
-            found[at] = node
-            at += 1
-            node = links[node, NEXT]
-    return found
-
-
-@njit(cache=True, nogil=True)
-def restore(
-    slots: _Ints,
-    counts: _Ints,
-    given_links: _Ints,
-    given_parts: _Floats,
-    heads: _Ints,
-    links: _Ints,
-    parts: _Floats,
-    pool: _Ints,
-) -> None:
-    """Replace what the slots hold by `counts` nodes each, given newest first; of a slot given twice, the later wins."""
-    at = 0
-    for i in range(len(slots)):
-        _give_back(heads[slots[i]], links, pool)
-        heads[slots[i]] = NONE
-        before = NONE
-        for _ in range(counts[i]):
-            node = _take_node(links, pool)
-            links[node, NEXT] = NONE
-            links[node, BUCKET] = given_links[at, BUCKET]
-            links[node, EVENTS] = given_links[at, EVENTS]
-            links[node, TIME] = given_links[at, TIME]
-            for c in range(parts.shape[1]):
-                parts[node, c] = given_parts[at, c]
-            if before == NONE:
-                heads[slots[i]] = node
-            else:
-                links[before, NEXT] = node
-            before = node
-            at += 1

@@ -9,10 +9,12 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from tidemill.processors.feature_enrichment import window_kernel as kernel
+from tidemill.processors.feature_enrichment import window_rows_kernel as rows_kernel
 from tidemill.processors.feature_enrichment.aggregates import Kind
 from tidemill.processors.feature_enrichment.distinct_store import DistinctStore
-from tidemill.processors.feature_enrichment.growth import grown
 from tidemill.processors.feature_enrichment.window import Window
+from tidemill.processors.growth import grown
+from tidemill.processors.key_index import KeyIndex
 
 _CODES = {
     Kind.COUNT: kernel.OF_COUNT,
@@ -50,6 +52,8 @@ _READS = {
 }
 # Half of int64: room to go back by a window, or to subtract two times. As microseconds, year 146,000.
 _FARTHEST = 2**62 - 1
+# Of how many slots, at least, is asked after each batch whether their keys have expired.
+_SWEPT = 1024
 
 
 class WindowStore:
@@ -57,12 +61,14 @@ class WindowStore:
 
     `update` is the only way to write it besides `apply`. Results are bit for bit the same however the log is cut into
     calls of `update`, and after `rows` were put into another store by `apply`. Not for several threads at once.
+
+    A key that has been idle for `Window.idle_buckets` of the store's clock, by the log's order, has expired: it is as
+    one that never was. When its memory is freed does not matter.
     """
 
     def __init__(self, window: Window) -> None:
         self._window = window
-        self._slots: dict[str, int] = {}
-        self._keys: list[str] = []
+        self._keys = KeyIndex()
         self._kernels = [(name, a) for name, a in window.aggregates if a.kind is not Kind.DISTINCT]
         self._distinct = DistinctStore(window) if window.limits else None
         self._times = any(a.kind is Kind.TIME_SINCE_LAST for _, a in self._kernels)
@@ -92,45 +98,64 @@ class WindowStore:
             ],
             4,
         )
-        self._heads: NDArray[np.int64] = np.full(0, kernel.NONE, np.int64)
+        self._heads: NDArray[np.int64] = np.full((0, kernel.SLOT), kernel.NONE, np.int64)
         self._dirty: NDArray[np.uint8] = np.zeros(0, np.uint8)
+        self._written: NDArray[np.int64] = np.zeros(0, np.int64)
+        self._swept = 0
         self._links: NDArray[np.int64] = np.zeros((0, kernel.LINKS), np.int64)
         self._parts: NDArray[np.float64] = np.zeros((0, len(self._names)))
-        self._pool = np.array([kernel.NONE, 0], np.int64)
+        self._pool = np.array([kernel.NONE, 0, kernel.NEVER, 0], np.int64)
 
-    def update(self, keys: pa.Array, times: NDArray[np.int64], values: Mapping[str, pa.Array]) -> dict[str, pa.Array]:
+    def update(
+        self,
+        keys: pa.Array,
+        times: NDArray[np.int64],
+        values: Mapping[str, pa.Array],
+        sent: NDArray[np.int64] | None = None,
+    ) -> dict[str, pa.Array]:
         """The features of each event, then the event itself is added; events one after the other, in the order given.
 
         `keys` are strings, `times` int64 microseconds, `values` has the window's fields. Counts, also distinct ones,
-        are int64 and never null, the others float64.
+        are int64 and never null, the others float64. `sent`, also in microseconds, says how far each event may move
+        the clock at most: a time far ahead then expires no other key.
         """
         rows = len(keys)
         slots = self._find(keys)
         times = np.clip(times, -_FARTHEST, _FARTHEST)
         buckets = times // self._window.resolution
+        ticks = (
+            buckets if sent is None else np.clip(np.minimum(times, sent), -_FARTHEST, None) // self._window.resolution
+        )
         numbers = np.empty((rows, len(self._window.fields)))
         for f, field in enumerate(self._window.fields):
             numbers[:, f] = _floats(values[field])
         self._reserve(rows)
+        if self._pool[kernel.WRITTEN] + rows > len(self._written):
+            self._written = grown(self._written, int(self._pool[kernel.WRITTEN]) + rows, 0)
+        expired = np.zeros(rows, np.uint8)
         out = np.zeros((rows, len(self._aggregates)))
         valid = np.zeros(out.shape, np.uint8)
         kernel.update(
             slots,
             times,
             buckets,
+            ticks,
             numbers,
             self._heads,
             self._dirty,
+            self._written,
             self._links,
             self._columns,
             self._parts,
             self._pool,
             self._window.buckets,
             self._window.kept_buckets,
+            self._window.idle_buckets,
             self._aggregates,
             self._weights,
             out,
             valid,
+            expired,
         )
         made = {
             name: pa.array(out[:, a].astype(np.int64))
@@ -139,30 +164,37 @@ class WindowStore:
             for a, (name, aggregate) in enumerate(self._kernels)
         }
         if self._distinct is not None:
-            found = self._distinct.update(slots, buckets, numbers, values)
+            found = self._distinct.update(slots, buckets, numbers, values, expired)
             for name, aggregate in self._window.aggregates:
                 if aggregate.field is not None and aggregate.limit is not None:
                     made[name] = pa.array(np.minimum(found[aggregate.field], aggregate.limit))
+        self._sweep(rows)
         return {name: made[name] for name in self._window.names}
 
     def changed(self) -> NDArray[np.int64]:
         """The slots that were written since the last call, in order; forgets them."""
-        slots = np.flatnonzero(self._dirty[: len(self)]).astype(np.int64)
+        slots: NDArray[np.int64] = np.unique(self._written[: self._pool[kernel.WRITTEN]])
+        self._pool[kernel.WRITTEN] = 0
+        slots = slots[self._dirty[slots] == 1]
         self._dirty[slots] = 0
         return slots
 
     def alive(self, slots: NDArray[np.int64]) -> NDArray[np.bool_]:
-        """Which slots hold a key: all that were ever given, as keys are kept until the partition goes."""
-        return (slots >= 0) & (slots < len(self))
+        """Which slots hold a key that has not expired."""
+        made: NDArray[np.bool_] = rows_kernel.alive(
+            slots, self._window.idle_buckets, self._heads, self._links, self._pool
+        )
+        return made
 
     def rows(self, slots: NDArray[np.int64]) -> pa.RecordBatch:
         """Key by key the buckets, newest first, with what the aggregates need of each: lists of equal length."""
         slots = np.array(slots, np.int64)
-        lengths = kernel.lengths(slots, self._heads, self._links)
+        lengths = rows_kernel.lengths(slots, self._heads, self._links)
         offsets = pa.array(np.concatenate(([0], np.cumsum(lengths))).astype(np.int32))
-        nodes = kernel.nodes(slots, int(lengths.sum()), self._heads, self._links)
+        nodes = rows_kernel.nodes(slots, int(lengths.sum()), self._heads, self._links)
         columns = {
-            "key": pa.array([self._keys[s] for s in slots.tolist()], pa.string()),
+            "key": self._keys.take(slots),
+            "seen": pa.array(self._heads[slots, kernel.SEEN]),
             "bucket": pa.ListArray.from_arrays(offsets, pa.array(self._links[nodes, kernel.BUCKET])),
             "events": pa.ListArray.from_arrays(offsets, pa.array(self._links[nodes, kernel.EVENTS])),
         }
@@ -181,7 +213,7 @@ class WindowStore:
         """Put back rows that `rows()` gave, replacing older ones of the same keys; returns their slots."""
         slots = self._find(rows["key"])
         counts = pc.list_value_length(rows["bucket"]).to_numpy(zero_copy_only=False).astype(np.int64)
-        flat = {name: rows[name].flatten().to_numpy(zero_copy_only=False) for name in rows.schema.names[1:]}
+        flat = {name: rows[name].flatten().to_numpy(zero_copy_only=False) for name in rows.schema.names[2:]}
         parts = np.zeros((len(flat["bucket"]), len(self._names)))
         for c, (field, part) in enumerate(self._names):
             parts[:, c] = flat[f"{field}_{_PARTS[part]}"]
@@ -191,9 +223,10 @@ class WindowStore:
         if self._times:
             links[:, kernel.TIME] = flat["time"]
         self._reserve(len(parts))
-        kernel.restore(
+        rows_kernel.restore(
             slots,
             counts,
+            rows["seen"].to_numpy(),
             links,
             parts,
             self._heads,
@@ -203,29 +236,41 @@ class WindowStore:
         )
         if self._distinct is not None:
             self._distinct.restore(slots, flat["bucket"][np.cumsum(counts) - counts], rows)
+        self._sweep(len(slots))
         return slots
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of memory that it has reserved."""
+        own = (self._heads, self._dirty, self._written, self._links, self._parts)
+        distinct = 0 if self._distinct is None else self._distinct.nbytes
+        return self._keys.nbytes + distinct + sum(array.nbytes for array in own)
 
     def __len__(self) -> int:
         return len(self._keys)
 
     def _find(self, keys: pa.Array) -> NDArray[np.int64]:
         """Each key's slot, new ones for new keys, -1 for null."""
-        encoded = keys.dictionary_encode()
-        found = np.full(len(encoded.dictionary) + 1, -1, np.int64)
-        for i, key in enumerate(encoded.dictionary.to_pylist()):
-            slot = self._slots.get(key)
-            if slot is None:
-                slot = self._slots[key] = len(self._keys)
-                self._keys.append(key)
-            found[i] = slot
-        if len(self._keys) > len(self._heads):
-            self._heads = grown(self._heads, len(self._keys), kernel.NONE)
-            self._dirty = grown(self._dirty, len(self._keys), 0)
+        slots = self._keys.find(keys)
+        used = self._keys.used
+        if used > len(self._heads):
+            self._heads = grown(self._heads, used, kernel.NONE)
+            self._dirty = grown(self._dirty, used, 0)
             if self._distinct is not None:
-                self._distinct.grow(len(self._keys))
-        # Nulls have no index; -1 is the last place of `found`, which is kept for them.
-        places: NDArray[np.int32] = pc.fill_null(encoded.indices, -1).to_numpy(zero_copy_only=False)
-        return found[places]
+                self._distinct.grow(used)
+        return slots
+
+    def _sweep(self, rows: int) -> None:
+        """Free what has expired, of twice as many slots as there were rows: no batch pays for all of them."""
+        used = self._keys.used
+        start, stop = self._swept, min(used, self._swept + max(_SWEPT, 2 * rows))
+        self._swept = stop if stop < used else 0
+        window = self._window
+        slots = rows_kernel.sweep(start, stop, window.idle_buckets, self._heads, self._dirty, self._links, self._pool)
+        if len(slots):
+            self._keys.free(slots)
+            if self._distinct is not None:
+                self._distinct.forget(slots)
 
     def _reserve(self, nodes: int) -> None:
         """Make room for this many nodes more than were ever used."""

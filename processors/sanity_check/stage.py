@@ -137,12 +137,11 @@ class SanityCheck:
 
     def _duplicates(self, batch: Batch, asked: NDArray[np.bool_]) -> NDArray[np.bool_]:
         duplicate = np.zeros(len(batch), dtype=bool)
-        ids = pc.cast(batch.table[self._id], pa.string())
+        ids = pc.cast(batch.table[self._id], pa.string()).combine_chunks()
         times = _record_times(batch.origin)
         for partition, rows in batch.partitions():
             chosen = np.flatnonzero(asked[rows]) + rows.start
-            here = ids.take(pa.array(chosen)).to_pylist()
-            duplicate[chosen] = self._ids(partition).check(here, times[chosen].tolist())
+            duplicate[chosen] = self._ids(partition).check(ids.take(pa.array(chosen)), times[chosen])
         return duplicate
 
     def _reject(self, batch: Batch, row: int, given: Check, raised: str | None) -> Rejection:

@@ -16,6 +16,7 @@ from tidemill.streams.plan import ENRICHED, Plan
 from tidemill.streams.ports import ChangelogEntry, LogReader, Output, Prepared, Records, StageCounts
 from tidemill.streams.rejections import RejectedRow, rejected_output
 from tidemill.streams.state import PartitionState
+from tidemill.streams.state_watch import StateSize
 
 MALFORMED = "undecodable"
 LATE = "late_across_partitions"
@@ -40,14 +41,19 @@ class WindowsTask:
         self._merges: dict[int, Merge] = {}
         self._state: dict[int, PartitionState] = {}
 
+    def sizes(self) -> dict[int, StateSize]:
+        """How much state each partition has; may be asked for by any thread."""
+        return {partition: state.size for partition, state in list(self._state.items())}
+
     def assigned(self, partition: int) -> int | None:
         """Rebuild the partition's state from the changelog; returns the input offset to go on from, if it has one."""
         self.revoked(partition)
         clock: dict[str, int] = {}
         placed: list[Stage] = [_Placed(self._stage, clock, lambda: self._merges[partition].clock())]
         state = PartitionState(self.plan.topic("changelog"), partition, placed, self.input_topic)
-        offset = state.restore(self._reader)
+        # Known before it is complete: a state that is too large shall be noticed while it is read.
         self._state[partition] = state
+        offset = state.restore(self._reader)
         self._merges[partition] = Merge(self._schema, self._partitions, clock, offset or 0)
         return offset
 

@@ -11,6 +11,7 @@ from confluent_kafka import (
     KafkaError,
     KafkaException,
     Message,
+    TopicCollection,
     TopicPartition,
 )
 from confluent_kafka.admin import AdminClient, OffsetSpec
@@ -101,6 +102,15 @@ class KafkaReader:
     def end(self, topic: str, partition: int) -> int:
         """The offset after the last message, open transactions included."""
         return self._offset(topic, partition, OffsetSpec.latest())
+
+    def identity(self, topic: str) -> str:
+        """The topic's id, which a topic of the same name that is created later does not have."""
+
+        def ask(admin: AdminClient) -> str:
+            futures = admin.describe_topics(TopicCollection([topic]), request_timeout=10)
+            return str(futures[topic].result().topic_id)
+
+        return self._ask(ask, f"asking for the id of topic {topic}")
 
     def partitions(self, topic: str) -> list[int]:
         """The topic's partitions.

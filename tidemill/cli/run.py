@@ -18,6 +18,7 @@ from tidemill.cli.options import (
     Bootstrap,
     PipelineFile,
     RegistryUrl,
+    home,
     out,
     print_json,
     print_table,
@@ -45,6 +46,25 @@ Trusted = Annotated[
     ),
 ]
 
+SnapshotsOption = Annotated[
+    str,
+    typer.Option(
+        "--snapshots",
+        metavar="DIR|off",
+        help="Where local copies of the state are kept, for a quick restart; by default under TIDEMILL_HOME.",
+    ),
+]
+
+MaxState = Annotated[
+    int | None,
+    typer.Option(
+        "--max-state",
+        metavar="MB",
+        min=1,
+        help="Most memory for the state of a worker; by default the workers share 60 % of what there is.",
+    ),
+]
+
 
 def register(app: typer.Typer) -> None:
     """Add the commands."""
@@ -69,6 +89,8 @@ def run(
         str, typer.Option("--metrics-host", help="Address that the metrics are served on.")
     ] = "127.0.0.1",
     max_batch: Annotated[int, typer.Option("--max-batch", min=1, help="Most events in one transaction.")] = 10_000,
+    snapshots: SnapshotsOption = "",
+    max_state: MaxState = None,
     log_level: LogLevel = "INFO",
 ) -> None:
     """Run a pipeline: create its topics, publish its contracts, and start its workers.
@@ -85,6 +107,7 @@ def run(
     from tidemill.cli.processes import start_workers, worker_groups
     from tidemill.loading import load_pipeline
     from tidemill.streams.kafka.connection import Connection
+    from tidemill.streams.state_watch import SHARE, memory_limit
 
     _log_to_stderr("supervisor", log_level)
     connection = Connection.from_environment(bootstrap_servers, DEFAULT_BOOTSTRAP)
@@ -102,6 +125,10 @@ def run(
             delivery,
             "--max-batch",
             str(max_batch),
+            "--max-state",
+            str(max_state or max(1, int(memory_limit() * SHARE / 1e6) // (workers * len(worker_groups(plan, stages))))),
+            "--snapshots",
+            "off" if snapshots == "off" else str(Path(snapshots or home() / "state").absolute()),
             *(a for sha in trust_model or [] for a in ("--trust-model", sha)),
         ],
         metrics=(metrics_host, metrics_port),
@@ -121,6 +148,8 @@ def worker(
     metrics_port: Annotated[int, typer.Option("--metrics-port")] = 0,
     metrics_host: Annotated[str, typer.Option("--metrics-host")] = "127.0.0.1",
     max_batch: Annotated[int, typer.Option("--max-batch", min=1)] = 10_000,
+    snapshots: SnapshotsOption = "off",
+    max_state: MaxState = None,
     log_level: LogLevel = "INFO",
     note: Annotated[Path | None, typer.Option("--note", help="Where to write pid and metrics address.")] = None,
 ) -> None:
@@ -137,8 +166,16 @@ def worker(
     _log_to_stderr(slot, log_level)
     plan = load_pipeline(pipeline).plan()
     (group,) = worker_groups(plan, stages)
+    folder = None if snapshots == "off" else Path(snapshots)
     options = WorkerOptions(
-        group, slot, delivery, registry_url, tuple(trust_model or ()), LoopOptions(max_records=max_batch)
+        group,
+        slot,
+        delivery,
+        registry_url,
+        tuple(trust_model or ()),
+        folder,
+        None if max_state is None else max_state * 1_000_000,
+        LoopOptions(max_records=max_batch),
     )
     stop = _stop_signal()
     threading.Thread(target=_stop_with_parent, args=(stop,), daemon=True).start()

@@ -3,8 +3,9 @@ import pyarrow as pa
 import pytest
 
 from tidemill.processors import feature_enrichment as fe
-from tidemill.processors.feature_enrichment import window_kernel
+from tidemill.processors.feature_enrichment import window_kernel, window_rows_kernel
 from tidemill.processors.feature_enrichment.window_store import WindowStore
+from tidemill.streams.changelog import BlockLog
 
 SECOND = 1_000_000
 
@@ -105,7 +106,7 @@ def test_time_since_last_is_in_seconds_and_negative_within_a_bucket():
         None,
     ]
     assert store.rows(store.changed()).to_pylist() == [
-        {"key": "a", "bucket": [12], "events": [1], "time": [120_000_000]}
+        {"key": "a", "seen": 12, "bucket": [12], "events": [1], "time": [120_000_000]}
     ]
 
 
@@ -159,6 +160,7 @@ def test_rows_hold_what_the_aggregates_need_newest_bucket_first(window):
     assert rows.to_pylist() == [
         {
             "key": "a",
+            "seen": 3,
             "bucket": [3, 0],
             "events": [2, 1],
             "x_n": [2, 1],
@@ -168,6 +170,7 @@ def test_rows_hold_what_the_aggregates_need_newest_bucket_first(window):
         },
         {
             "key": "b",
+            "seen": 3,
             "bucket": [1],
             "events": [1],
             "x_n": [0],
@@ -232,5 +235,44 @@ def test_one_compilation_serves_every_window(window):
         values = {field: pa.array([1.5]) for field in other.fields}
         store.update(pa.array(["a"]), np.array([0]), values)
         WindowStore(other).apply(store.rows(store.changed()))
-    compiled = (window_kernel.update, window_kernel.restore, window_kernel.nodes, window_kernel.lengths)
-    assert [len(kernel.signatures) for kernel in compiled] == [1, 1, 1, 1]
+    rows = window_rows_kernel
+    compiled = (window_kernel.update, rows.restore, rows.nodes, rows.lengths, rows.sweep)
+    assert [len(kernel.signatures) for kernel in compiled] == [1, 1, 1, 1, 1]
+
+
+def test_idle_keys_leave_memory_and_changelog(window):
+    store = WindowStore(window)
+    log, blocks, reserved = BlockLog(store), {}, []
+    for second in range(0, 2_000, 5):
+        feed(store, *((f"{second}-{i}", second, 1) for i in range(200)))
+        blocks |= dict(log.advance())
+        reserved.append(store.nbytes)
+    # The window and as much again: four or five batches of keys, and what has not been swept yet.
+    assert 800 <= len(store) < 2_500
+    assert reserved[-1] == reserved[50]
+    live = [block for block in blocks.values() if block is not None]
+    assert sum(pa.ipc.open_stream(block).read_all().num_rows for block in live) <= 2 * len(store) + 1_000
+
+
+def test_a_key_that_comes_back_after_it_expired_is_as_new_and_takes_no_slot_of_anothers():
+    store = WindowStore(fe.window("k", "10s", "1s", n=fe.count(), ids=fe.distinct("x")))
+
+    def counts(*events):
+        keys, times = zip(*events, strict=True)
+        found = store.update(
+            pa.array(keys), np.array(times, np.int64) * SECOND, {"x": pa.array(range(len(keys)), pa.int64())}
+        )
+        return list(zip(found["n"].to_pylist(), found["ids"].to_pylist(), strict=True))
+
+    assert counts(("a", 0), ("a", 1), ("b", 20), ("a", 5)) == [(0, 0), (1, 1), (0, 0), (2, 2)]
+    # Late by 20 seconds at the end, so "a" was new to it; "b" has been idle for as long as nobody can tell.
+    assert counts(("c", 40), ("a", 6), ("a", 6), ("b", 25)) == [(0, 0), (0, 0), (1, 1), (0, 0)]
+    assert store.alive(np.arange(5)).tolist() == [True, True, True, False, False]
+
+
+def test_a_time_far_ahead_of_its_record_expires_no_other_key(window):
+    store = WindowStore(window)
+    times = np.array([0, 10**6, 1]) * SECOND
+    numbers = pa.array([1, 1, 1])
+    made = store.update(pa.array(["a", "broken", "a"]), times, {"x": numbers, "y": numbers}, np.arange(3) * SECOND)
+    assert made["n"].to_pylist() == [0, 0, 1]
