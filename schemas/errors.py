@@ -46,6 +46,10 @@ class ModelError(TidemillError):
     """A model is missing, altered or not trusted."""
 
 
+class ModelDeadline(ModelError):
+    """A model did not answer in the time that it is given."""
+
+
 class StreamError(TidemillError):
     """Moving events failed."""
 

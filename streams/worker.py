@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from tidemill.processors.online_inference.artefact import preload
 from tidemill.schemas.errors import DeclarationError, nearest
 from tidemill.schemas.framing import Confluent
+from tidemill.streams.deadline import Deadline
 from tidemill.streams.in_flight import InFlight
 from tidemill.streams.kafka.committer import AtLeastOnce, ExactlyOnce
 from tidemill.streams.kafka.connection import Connection
@@ -76,7 +77,15 @@ def run_worker(
         preload()
         stream = Follower(connection, plan.topic("models"))
         followed.append(
-            ModelFollower(plan, task.inference, stream, KafkaReader(connection), options.trusted_models, metrics.serves)
+            ModelFollower(
+                plan,
+                task.inference,
+                stream,
+                KafkaReader(connection),
+                options.trusted_models,
+                metrics.serves,
+                lambda: Deadline(plan.model_deadline_seconds),
+            )
         )
     executor = ThreadPoolExecutor(1, thread_name_prefix="commit")
     in_flight = InFlight(task, executor)
