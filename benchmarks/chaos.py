@@ -64,6 +64,7 @@ def tried(stand: Stand, fault: Fault, events: int) -> dict[str, Any]:
         found |= asdict(judge(stand.connection, stand.name))
     except (RuntimeError, OSError, AssertionError, TidemillError) as error:
         found["error"] = str(error)
+        stand.tell()
     found["seconds"] = round(time.monotonic() - started, 1)
     return found
 
@@ -100,9 +101,8 @@ def show(line: dict[str, Any]) -> None:
     cells = "".join(f"{'-' if number is None else str(number):>10}" for number in numbers)
     if sys.stderr.isatty():
         print("\x1b[K", end="", file=sys.stderr)
-    print(
-        f"{'ok  ' if holds(line) else 'FAIL'} {line['name']:<26}{cells}   {'; '.join(filter(None, [line.get('note'), line.get('wrong'), line.get('error')]))}"
-    )
+    notes = "; ".join(line[field] for field in ("note", "wrong", "error") if line.get(field))
+    print(f"{'ok  ' if holds(line) else 'FAIL'} {line['name']:<26}{cells}   {notes}")
     sys.stdout.flush()
 
 

@@ -40,7 +40,7 @@ def wait_until(holds: Callable[[], bool], what: str, seconds: float) -> None:
 
 
 class Stand:
-    """A pipeline of its own on the broker; as a context manager it ends all that it started, whatever state it is in."""
+    """A pipeline of its own on the broker; a context manager that ends all that it started."""
 
     def __init__(
         self, broker: EmbeddedBroker, folder: Path, name: str, chance: random.Random, options: Namespace
@@ -162,6 +162,12 @@ class Stand:
         """One of them by chance."""
         wait_until(lambda: bool(self.workers), "there is a worker", READY_SECONDS)
         return self.chance.choice(self.workers)
+
+    def tell(self) -> None:
+        """Have the workers write to the log where they are."""
+        for worker in self.workers:
+            worker.send_signal(signal.SIGUSR1)
+        time.sleep(1)
 
     def end(self, supervisor: subprocess.Popen[bytes], *, kill: bool = False) -> None:
         """Have it end in good order, or by force with its workers."""

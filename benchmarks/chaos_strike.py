@@ -1,9 +1,10 @@
-"""Kills its own process in a chosen step of a commit: loaded by the pipeline file, so that `tidemill run` needs no hook.
+"""Kills its own process in a chosen step of a commit; the pipeline file loads it, so that `tidemill run` knows nothing.
 
-A file `arm` in the run's folder names the step and how many times it is passed first; whichever worker comes to it first
+A file `arm` in the run's folder names the step and how many times it is passed first; the worker that comes to it first
 renames the file and is gone. The rename is the moment of the fault.
 """
 
+import faulthandler
 import json
 import os
 import signal
@@ -77,6 +78,8 @@ class _Watched:
 
 def install(folder: Path) -> None:
     """Wrap the committer of this process."""
+    # Asked by SIGUSR1, a process that seems stuck says where it is.
+    faulthandler.register(signal.SIGUSR1)
     striker = Striker(folder)
     make, send, send_changelog = ExactlyOnce.__init__, Outbox.send, Outbox.send_changelog
 

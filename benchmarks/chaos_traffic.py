@@ -42,7 +42,7 @@ class Traffic:
         def run() -> None:
             try:
                 work()
-            except BaseException as error:
+            except BaseException as error:  # noqa: BLE001 - raised where the others wait
                 self._failure = error
 
         thread = threading.Thread(target=run, daemon=True)

@@ -24,7 +24,7 @@ def test_what_is_raised_in_time_is_raised_here():
 def test_a_call_that_hangs_is_given_up_and_the_next_ones_are_refused_until_it_is_back():
     back, calls = threading.Event(), []
     deadline = Deadline(0.05)
-    with pytest.raises(ModelDeadline, match="expected an answer from the model within its deadline of 0.05 s"):
+    with pytest.raises(ModelDeadline, match="expected an answer from the model within its deadline"):
         deadline(lambda: back.wait(60))
     with pytest.raises(ModelDeadline, match="come back from an earlier batch"):
         deadline(lambda: calls.append("made while the model hangs"))
