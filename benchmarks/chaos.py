@@ -30,7 +30,7 @@ from tidemill.streams.broker import EmbeddedBroker
 
 HOME = Path(os.environ.get("TIDEMILL_HOME", ".tidemill")).absolute()
 FOLDER = HOME / "chaos"
-RECOVERY_SECONDS = 120.0
+RECOVERY_SECONDS = 60.0
 CALM_SECONDS = 2.0
 """Traffic goes on for so long after the recovery: what was broken in it shows in later features."""
 
