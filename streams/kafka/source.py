@@ -30,6 +30,7 @@ class KafkaSource:
         self._stale: set[int] = set()
         self._failure: BaseException | None = None
         self._member: str | None = None
+        self._metadata: Any | None = None
         self.consumer = Consumer(
             connection.client(
                 group_id=group,
@@ -60,6 +61,8 @@ class KafkaSource:
             messages = [m for m in messages if m.partition() not in self._stale]
             for partition in self._stale & self._owned:
                 self._seek(partition)
+        if messages:
+            self._metadata = self._membership()
         return _columns(messages)
 
     def _take(self, max_records: int, timeout: float) -> list[Message]:
@@ -124,11 +127,19 @@ class KafkaSource:
                 with empty metadata from anyone.
 
         """
+        if self._metadata is None:
+            raise CommitAborted(f"this worker is no longer a member of the group that reads {self._topic}")
+        return self._metadata
+
+    def _membership(self) -> Any | None:
+        """The group metadata while this is a member. Asked on the thread that polls, between two polls.
+
+        A commit runs on another one, and a rebalance waits for it inside `poll`: a consumer that is asked meanwhile
+        from that other thread may never answer. What a rebalance makes old until it is used, the broker refuses.
+        """
         metadata = self.consumer.consumer_group_metadata()
         # Asked after the metadata was taken: a member id that is still the same was so all the while.
-        if self.consumer.memberid() != self._member:
-            raise CommitAborted(f"this worker is no longer a member of the group that reads {self._topic}")
-        return metadata
+        return metadata if self.consumer.memberid() == self._member else None
 
     def lag(self) -> dict[int, int]:
         """Offsets between the position and the end, from what the last fetch said."""
