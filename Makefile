@@ -4,7 +4,7 @@ BIN := .venv/bin
 INSTALLED := .venv/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo check test bench bench-scale bench-state fuzz format lock wheel compose-check clean
+.PHONY: help install demo check test bench bench-scale bench-state fuzz chaos format lock wheel compose-check clean
 
 help:  ## Show this help
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -43,6 +43,9 @@ bench-state: $(INSTALLED)  ## Memory, cost, changelog and restore at ten thousan
 
 fuzz: $(INSTALLED)  ## A million messages, half of them bad: each answered once, and how fast (about five minutes)
 	$(BIN)/python benchmarks/fuzz.py
+
+chaos: $(INSTALLED)  ## Kills, zombies, storms, hangs while events flow: nothing lost, nothing twice (about ten minutes)
+	$(BIN)/python benchmarks/chaos.py $(ARGS)
 
 format: $(INSTALLED)  ## Format the code and apply safe lint fixes
 	$(BIN)/ruff format .

@@ -51,6 +51,10 @@ class StateTooLarge(TidemillError):
     """The state of a worker's partitions has outgrown what it may hold; starting it again does not help."""
 
 
+class ModelDeadline(ModelError):
+    """A model did not answer in the time that it is given."""
+
+
 class StreamError(TidemillError):
     """Moving events failed."""
 

@@ -8,7 +8,7 @@ from typing import Any
 from tidemill.processors.frames import fits_models
 from tidemill.processors.online_inference.artefact import Artefact, load_model
 from tidemill.processors.online_inference.scorer import Scorer
-from tidemill.processors.online_inference.stage import OnlineInference, ServedModel
+from tidemill.processors.online_inference.stage import Call, OnlineInference, ServedModel, at_once
 from tidemill.schemas.builtin import MODEL_EVENT
 from tidemill.schemas.codec import Codec
 from tidemill.schemas.errors import ModelError
@@ -106,9 +106,11 @@ class ModelFollower:
         reader: LogReader,
         trusted: Collection[str] = (),
         on_change: Callable[[str, bool], None] = lambda version, served: None,  # noqa: ARG005
+        make_call: Callable[[], Call] = lambda: at_once,
     ) -> None:
+        """`make_call` says how a model is called, once for each: what one of them holds up must not concern another."""
         self._plan, self._stage, self._stream, self._reader = plan, stage, stream, reader
-        self._trusted, self._on_change = trusted, on_change
+        self._trusted, self._on_change, self._make_call = trusted, on_change, make_call
 
     def start(self) -> None:
         """Serve the newest announced model that can be served."""
@@ -127,7 +129,7 @@ class ModelFollower:
         try:
             self._require_features(event["features"])
             model = load_model(fetch_artefact(self._plan, event, self._reader), event["artefact_sha256"], self._trusted)
-            self._stage.serve(ServedModel(version, tuple(event["features"]), self._scorer(model)))
+            self._stage.serve(ServedModel(version, tuple(event["features"]), self._scorer(model), self._make_call()))
         except ModelError as error:
             serving = self._stage.model.version if self._stage.model else None
             log.error("model %s is refused, %s stays in service: %s", version, serving or "the prior", error)

@@ -59,6 +59,8 @@ class Plan:
     retention_ms: int = 7 * DAY
     schema_wait_seconds: float = 0
     """How long a worker waits for the schema of an event that names one which is not published."""
+    model_deadline_seconds: float = 30
+    """How long a model may take for a batch."""
     publish: Sequence[str] = OUTPUTS
     """Which of `OUTPUTS` are written; what lies between two stages of one worker needs no topic."""
     description: Mapping[str, object] = field(default_factory=dict, repr=False)

@@ -12,6 +12,7 @@ from tidemill.processors.feature_enrichment.hops import ASSEMBLY
 from tidemill.processors.online_inference.artefact import preload
 from tidemill.schemas.errors import DeclarationError, nearest
 from tidemill.schemas.framing import Confluent
+from tidemill.streams.deadline import Deadline
 from tidemill.streams.hops.tasks import make_task
 from tidemill.streams.in_flight import InFlight
 from tidemill.streams.kafka.committer import AtLeastOnce, ExactlyOnce
@@ -128,7 +129,17 @@ class _Made:
             preload()
             stream, trusted = Follower(connection, plan.topic("models")), self.options.trusted_models
             models = KafkaReader(connection)
-            followed.append(ModelFollower(plan, task.inference, stream, models, trusted, self.metrics.serves))
+            followed.append(
+                ModelFollower(
+                    plan,
+                    task.inference,
+                    stream,
+                    models,
+                    trusted,
+                    self.metrics.serves,
+                    lambda: Deadline(plan.model_deadline_seconds),
+                )
+            )
         in_flight = InFlight(task, self.executor)
         source = KafkaSource(connection, task.input_topic, group, place, in_flight)
         kind = ExactlyOnce if self.options.delivery == "exactly-once" else AtLeastOnce

@@ -17,6 +17,7 @@ from tidemill.schemas.contract import Contract
 from tidemill.schemas.errors import DeclarationError, nearest
 
 _LONGEST_SCHEMA_WAIT = 60
+_LONGEST_DEADLINE = 60
 ContractLike = Contract | Path | str | Mapping[str, Any]
 
 
@@ -117,11 +118,20 @@ class Model:
 
     `prior` is answered until a first model is announced: the probability of True (or of each class), or a number.
     Without it, events before the first model are rejected as `no_model`.
+
+    `deadline`, a minute at most, is how long the model may take for a batch: when it is over, the batch's events are
+    rejected as `model_deadline`, and so are those that come until that call has returned.
     """
 
     estimator: Any
     features: Sequence[str]
     prior: float | Mapping[Any, float] | None = None
+    deadline: str | timedelta = "30s"
+
+    @property
+    def deadline_seconds(self) -> float:
+        """The time for a batch."""
+        return duration(self.deadline) / 1e6
 
     def target(self, classes: tuple[ClassLabel, ...]) -> Target:
         """What the predictions hold."""
@@ -131,6 +141,11 @@ class Model:
         """Raise DeclarationError unless the named features exist and have a type that models can use."""
         if not self.features:
             raise DeclarationError("Model(features=[...]): name at least one feature")
+        if self.deadline_seconds > _LONGEST_DEADLINE:
+            raise DeclarationError(
+                f"Model(deadline=...) holds a partition back: expected at most {_LONGEST_DEADLINE} s, got"
+                f" {self.deadline!r}"
+            )
         for name in self.features:
             if name not in features.names:
                 raise DeclarationError(

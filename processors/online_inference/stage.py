@@ -1,6 +1,6 @@
 """The stage that scores features with the model in service."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -8,23 +8,37 @@ import numpy as np
 import pyarrow as pa
 
 from tidemill.processors.frames import to_model_frame
-from tidemill.processors.online_inference.scorer import Scorer
+from tidemill.processors.online_inference.isolation import Failure
+from tidemill.processors.online_inference.scorer import Scorer, Scores
 from tidemill.processors.online_inference.target import Target
 from tidemill.processors.stage import Store
 from tidemill.schemas.batch import Batch, Processed, Rejection
+from tidemill.schemas.errors import ModelDeadline
 
 SYSTEM_FIELDS = ("event_id", "event_key", "event_time", "source_partition", "source_offset")
 PRIOR = "prior"
 """The model version of predictions that were answered by the declared prior, before any model was announced."""
 
 
+Scored = tuple[Scores, list[Failure]]
+Call = Callable[[Callable[[], Scored]], Scored]
+"""How a batch is given to a model: returns what the function answers, or raises ModelDeadline when that takes too
+long."""
+
+
+def at_once(score: Callable[[], Scored]) -> Scored:
+    """Call it, and wait for as long as it takes."""
+    return score()
+
+
 @dataclass(frozen=True)
 class ServedModel:
-    """A loaded model and the version by which its predictions name it."""
+    """A loaded model, the version by which its predictions name it, and how it is called."""
 
     version: str
     features: tuple[str, ...]
     scorer: Scorer
+    call: Call = at_once
 
 
 class OnlineInference:
@@ -49,12 +63,18 @@ class OnlineInference:
         return [*system, pa.field("model_version", pa.string(), nullable=False), value, *scores]
 
     def process(self, batch: Batch) -> Processed:
-        """Score the batch; a row that makes the model raise, or for which it answers no finite number, is rejected."""
+        """Score the batch; a row that makes the model raise, or for which it answers no finite number, is rejected.
+
+        So is the whole batch if the model does not answer in time.
+        """
         if self.model is None:
             return self._without_model(batch)
-        frame = to_model_frame(batch.table, list(self.model.features))
-        scores, failures = self.model.scorer.score(frame)
-        version = self.model.version
+        model, version = self.model, self.model.version
+        frame = to_model_frame(batch.table, list(model.features))
+        try:
+            scores, failures = model.call(lambda: model.scorer.score(frame))
+        except ModelDeadline as error:
+            return self._none_of(batch, version, "model_deadline", f"{error} (model {version})")
         rejected = tuple(Rejection(f.row, f.reason, f"{f.message} (model {version})") for f in failures)
         good = np.ones(len(batch), dtype=bool)
         good[[f.row for f in failures]] = False
@@ -67,15 +87,17 @@ class OnlineInference:
             message = (
                 "expected a model announced on the models topic, got none yet; run `tidemill train`, or declare a prior"
             )
-            rejected = tuple(Rejection(row, "no_model", message) for row in range(len(batch)))
-            empty = batch.take(np.empty(0, dtype=np.int64))
-            return Processed(
-                empty.with_table(self._predictions(empty, PRIOR, np.empty((0, len(self._target.classes) or 1)))),
-                rejected,
-            )
+            return self._none_of(batch, PRIOR, "no_model", message)
         value, shares = self._prior
         scores = np.tile(np.array(shares or [value], dtype=np.float64), (len(batch), 1))
         return Processed(batch.with_table(self._predictions(batch, PRIOR, scores)))
+
+    def _none_of(self, batch: Batch, version: str, reason: str, message: str) -> Processed:
+        """Every row rejected for the same reason."""
+        empty = batch.take(np.empty(0, dtype=np.int64))
+        scores = np.empty((0, len(self._target.classes) or 1))
+        rejected = tuple(Rejection(row, reason, message) for row in range(len(batch)))
+        return Processed(empty.with_table(self._predictions(empty, version, scores)), rejected)
 
     def _predictions(self, batch: Batch, version: str, scores: np.ndarray[Any, np.dtype[np.float64]]) -> pa.Table:
         fields = self.prediction_fields(batch.table.schema)

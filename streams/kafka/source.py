@@ -31,6 +31,7 @@ class KafkaSource:
         self._ends: dict[int, int] = {}
         self._failure: BaseException | None = None
         self._member: str | None = None
+        self._metadata: Any | None = None
         self.consumer = Consumer(
             connection.client(
                 group_id=group,
@@ -62,6 +63,7 @@ class KafkaSource:
             messages = [m for m in messages if m.partition() not in self._stale]
             for partition in self._stale & self._owned:
                 self._seek(partition)
+        self._metadata = self._membership()
         records = _columns(messages)
         # The last record of each partition: what has come after its end was the end no more.
         last = dict(zip(records.partition.tolist(), records.offset.tolist(), strict=True)) if self._ends else {}
@@ -135,11 +137,19 @@ class KafkaSource:
                 with empty metadata from anyone.
 
         """
+        if self._metadata is None:
+            raise CommitAborted(f"this worker is no longer a member of the group that reads {self._topic}")
+        return self._metadata
+
+    def _membership(self) -> Any | None:
+        """The group metadata while this is a member. Asked on the thread that polls, between two polls.
+
+        A commit runs on another one, and a rebalance waits for it inside `poll`: a consumer that is asked meanwhile
+        from that other thread may never answer. What a rebalance makes old until it is used, the broker refuses.
+        """
         metadata = self.consumer.consumer_group_metadata()
         # Asked after the metadata was taken: a member id that is still the same was so all the while.
-        if self.consumer.memberid() != self._member:
-            raise CommitAborted(f"this worker is no longer a member of the group that reads {self._topic}")
-        return metadata
+        return metadata if self.consumer.memberid() == self._member else None
 
     def ended(self) -> set[int]:
         """The partitions whose end was reached, and of which nothing has come since."""

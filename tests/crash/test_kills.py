@@ -1,19 +1,29 @@
 """Processes that are killed, in the middle of many small transactions: nothing is lost, doubled or left behind."""
 
+import json
 import os
-import random
 import signal
+from pathlib import Path
 
 import psutil
 import pytest
 
 SMALL = ("--max-batch", "40")
+HARNESS = Path(__file__).parents[2] / "benchmarks"
+HOOK = """
+import os, pathlib, sys
+sys.path.insert(0, {harness!r})
+import chaos_strike
+chaos_strike.install(pathlib.Path(os.environ["TIDEMILL_HOME"]))
+"""
+# Of all steps but one: a sixth crash within a minute, and the supervisor gives up.
+STEPS = ("begin", "some_outputs", "changelog", "offsets", "commit")
 
 
 @pytest.fixture(scope="module")
 def mill(make_mill):
     """A pipeline with a worker that commits often; the tests go on from each other."""
-    mill = make_mill()
+    mill = make_mill(make_mill.source + HOOK.format(harness=str(HARNESS)))
     mill.supervisor = mill.run(*SMALL)
     mill.wait(0)
     mill.sent = 0
@@ -29,19 +39,14 @@ def ended(processes, seconds):
     return not psutil.wait_procs(processes, seconds)[1]
 
 
-def test_a_worker_that_is_killed_again_and_again(mill, orders):
-    chance = random.Random(3)
-    send_more(mill, orders, 3_000)
-    killed = set()
-    for start in (0, 800, 1_600):
-        mill.wait(start + chance.randint(1, 700))
-        (worker,) = mill.wait_for_workers(mill.supervisor, 1)
-        worker.kill()
-        killed.add(worker.pid)
-        assert len(mill.answers) < mill.sent
-    mill.wait(mill.sent)
-    assert len(killed) == 3
-    assert mill.log().count("ended by signal SIGKILL; starting it again") == 3
+def test_a_worker_that_is_killed_in_each_step_of_a_commit(mill, orders):
+    for kills, step in enumerate(STEPS, 1):
+        (mill.home / "arming").write_text(json.dumps({"step": step, "passes": 3}))
+        (mill.home / "arming").rename(mill.home / "arm")
+        send_more(mill, orders, 600)
+        mill.wait(mill.sent)
+        assert not (mill.home / "arm").exists(), f"no worker has passed {step}"
+        assert mill.log().count("ended by signal SIGKILL; starting it again") == kills
     assert orders.check(mill) == mill.sent
     assert mill.audit()["holds"]
 

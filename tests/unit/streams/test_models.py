@@ -241,3 +241,19 @@ def test_announcements_in_order(world):
     versions = [world.announce(dump_model(fitted(seed=seed))) for seed in range(3)]
     assert [event["model_version"] for event in announcements(world.source, wait=False)] == versions
     assert announcements(world.source, wait=True) == []
+
+
+def test_each_model_is_called_in_its_own_way(plan, log, sender, stream):
+    made = []
+
+    def make_call():
+        made.append(lambda score: score())
+        return made[-1]
+
+    world = World(plan, log, sender, stream)
+    world.follower = ModelFollower(plan, world.stage, world.source, log, make_call=make_call)
+    for seed in (0, 1):
+        world.announce(dump_model(fitted(seed=seed)))
+        world.follower.poll()
+        assert world.stage.model.call is made[-1]
+    assert len(made) == 2

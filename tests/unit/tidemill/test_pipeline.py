@@ -42,6 +42,7 @@ def version(pipeline):
         ),
         ({"model": tm.Model(LogisticRegression(), [])}, "name at least one feature"),
         ({"model": tm.Model(LogisticRegression(), ["event_time"])}, "'event_time' is timestamp"),
+        ({"model": tm.Model(LogisticRegression(), ["height"], deadline="2m")}, "expected at most 60 s, got '2m'"),
         ({"model": tm.Model(LogisticRegression(), ["height"], prior=2)}, "add up to 1"),
         ({"labels": None}, "declares a model but no labels"),
     ],

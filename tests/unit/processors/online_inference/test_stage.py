@@ -7,6 +7,7 @@ import pytest
 from tidemill.processors.online_inference import OnlineInference, Scorer, ServedModel, Target
 from tidemill.processors.stage import Stage
 from tidemill.schemas.batch import Batch, Origin
+from tidemill.schemas.errors import ModelDeadline
 
 FEATURES = pa.schema(
     [
@@ -97,6 +98,22 @@ def test_rows_without_an_answer_are_rejected_and_name_the_model():
     assert done.accepted.table["event_id"].to_pylist() == ["e0", "e3"]
     assert [(r.row, r.reason) for r in done.rejected] == [(1, "model_not_finite"), (2, "model_not_finite")]
     assert done.rejected[0].message == "expected finite scores from the model, got nan, nan (model m1)"
+
+
+def test_a_batch_that_the_model_did_not_answer_in_time_is_rejected_as_a_whole():
+    def too_late(score):
+        score()
+        raise ModelDeadline("expected an answer within 1 s, got none")
+
+    stage = OnlineInference(Target((False, True)))
+    scorer = Scorer(Model(lambda frame: np.tile([0.2, 0.8], (len(frame), 1))), Target((False, True)))
+    stage.serve(ServedModel("m1", ("x",), scorer, too_late))
+    done = stage.process(batch(1.0, 2.0))
+    assert len(done.accepted) == 0
+    assert done.accepted.table.schema == pa.schema(stage.prediction_fields(FEATURES))
+    assert [(r.row, r.reason, r.message) for r in done.rejected] == [
+        (row, "model_deadline", "expected an answer within 1 s, got none (model m1)") for row in (0, 1)
+    ]
 
 
 def test_when_every_row_fails():
