@@ -6,13 +6,14 @@ import numpy as np
 import polars as pl
 import pyarrow as pa
 import pyarrow.compute as pc
+from numpy.typing import NDArray
 
 from tidemill.processors.feature_enrichment.columns import plain_type, to_arrow, to_frame
 from tidemill.processors.feature_enrichment.lookup_table import ReferenceTable, key_kind
 from tidemill.processors.feature_enrichment.plan import SYSTEM_COLUMNS, Feature, Plan, version_column
 from tidemill.processors.feature_enrichment.window_store import WindowStore
 from tidemill.processors.feature_enrichment.work import Work
-from tidemill.schemas.batch import Batch, Processed
+from tidemill.schemas.batch import Batch, Origin, Processed
 from tidemill.schemas.contract import Contract
 from tidemill.schemas.errors import DeclarationError, nearest
 
@@ -125,7 +126,7 @@ class FeatureEnrichment:
         batch = work.accepted()
         keys = strings(batch.table[self._key])
         times = instants(batch.table[self._time]).cast(pa.int64()).to_numpy()
-        sent = np.clip(batch.origin.timestamp, -_FARTHEST, _FARTHEST) * 1_000
+        sent = sent_micros(batch.origin)
         made = []
         for window in self._local:
             values = {field: work.frame[field].to_arrow() for field in window.fields}
@@ -160,6 +161,12 @@ class FeatureEnrichment:
                 accepted.table[field.name].cast(field.type) if passed else to_arrow(frame[field.name], field.type)
             )
         return pa.Table.from_arrays(columns, schema=self.schema)
+
+
+def sent_micros(origin: Origin) -> NDArray[np.int64]:
+    """When the events' records were sent: no event moves a window's clock beyond that."""
+    micros: NDArray[np.int64] = np.clip(origin.timestamp, -_FARTHEST, _FARTHEST) * 1_000
+    return micros
 
 
 def strings(column: pa.ChunkedArray) -> pa.Array:

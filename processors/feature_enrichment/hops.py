@@ -15,7 +15,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from tidemill.processors.feature_enrichment.columns import plain_type, to_arrow, to_frame
-from tidemill.processors.feature_enrichment.enrichment import FeatureEnrichment, strings
+from tidemill.processors.feature_enrichment.enrichment import FeatureEnrichment, sent_micros, strings
 from tidemill.processors.feature_enrichment.plan import SYSTEM_COLUMNS, version_column
 from tidemill.processors.feature_enrichment.window import Window
 from tidemill.processors.feature_enrichment.window_store import WindowStore
@@ -168,10 +168,11 @@ class KeyedWindows:
             here = batch.table.slice(rows.start, rows.stop - rows.start)
             keys = here[KEY].combine_chunks()
             times = here[EVENT_TIME].cast(pa.int64()).to_numpy()
+            sent = sent_micros(batch.origin)[rows]
             made: dict[str, pa.Array] = {}
             for window in self._windows:
                 values = {name: here[name].combine_chunks() for name in window.fields}
-                made |= self.stores(partition)[window.state_name].update(keys, times, values)
+                made |= self.stores(partition)[window.state_name].update(keys, times, values, sent)
             pieces.append(pa.table(made).cast(self.schema))
         return Processed(batch.with_table(pa.concat_tables(pieces)))
 

@@ -173,12 +173,13 @@ class SplitTask(Task):
         """A block for every partition of the hop, if only to say how far these partitions have come."""
         marks = {p: self._mark(p) for p in sorted(partitions)}
         schema = self._partial.window_schema(key)
-        names = [PARTITION, OFFSET, STREAM_TIME, *schema.names]
-        table = pa.table([pa.array(_NONE)] * 3 + schema.empty_table().columns, names=names)
+        names = [PARTITION, OFFSET, RECORD_TIME, STREAM_TIME, *schema.names]
+        table = pa.table([pa.array(_NONE)] * 4 + schema.empty_table().columns, names=names)
         targets = _NONE
         if batch is not None:
             rows = self._partial.for_windows(key, batch.table)
-            origin = [pa.array(batch.origin.partition.astype(np.int64)), pa.array(batch.origin.offset)]
+            numbers = (batch.origin.partition.astype(np.int64), batch.origin.offset, batch.origin.timestamp)
+            origin = [pa.array(column) for column in numbers]
             table = pa.table([*origin, batch.table[STREAM_TIME], *rows.columns], names=names)
             targets = self._targets(rows[KEY].combine_chunks(), batch.origin.partition)
         blocks = []

@@ -12,6 +12,7 @@ from tidemill.processors.stage import Stage, Store
 from tidemill.schemas.batch import Batch, Origin, Processed
 from tidemill.streams.hops.block import OFFSET, PARTITION, Block, MalformedBlock, conform, ints
 from tidemill.streams.hops.merge import Merge
+from tidemill.streams.hops.split import RECORD_TIME
 from tidemill.streams.plan import ENRICHED, Plan
 from tidemill.streams.ports import ChangelogEntry, LogReader, Output, Prepared, Records, StageCounts
 from tidemill.streams.rejections import RejectedRow, rejected_output
@@ -36,7 +37,7 @@ class WindowsTask:
         self.plan, self._stage, self._reader, self._partitions = plan, stage, reader, partitions
         self.stage_names = (stage.name,)
         self.input_topic = plan.hop_topic(stage.key)
-        numbers = [pa.field(name, pa.int64(), nullable=False) for name in (PARTITION, OFFSET, STREAM_TIME)]
+        numbers = [pa.field(name, pa.int64(), nullable=False) for name in (PARTITION, OFFSET, RECORD_TIME, STREAM_TIME)]
         self._schema = pa.schema([*numbers, *stage.reads])
         self._merges: dict[int, Merge] = {}
         self._state: dict[int, PartitionState] = {}
@@ -77,7 +78,7 @@ class WindowsTask:
             if merge.late:
                 counts.warned[LATE] = counts.warned.get(LATE, 0) + merge.late
             here = Origin(
-                np.full(count, p, np.int32), ints(released, OFFSET), np.zeros(count, np.int64), np.arange(count)
+                np.full(count, p, np.int32), ints(released, OFFSET), ints(released, RECORD_TIME), np.arange(count)
             )
             made = self._stage.process(Batch(released, here)).accepted.table
             tables.append(pa.table([released[PARTITION], released[OFFSET], *made.columns], names=self._made_names))
