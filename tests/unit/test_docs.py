@@ -225,7 +225,7 @@ def reasons_in_code():
     for source in checks.iterdir():
         if source.name.endswith(".py"):
             found |= set(re.findall(r'Check\(\s*f?"[^"]*",\s*"([a-z_]+)"', source.read_text(encoding="utf-8")))
-    found |= {"check_failed", "enrichment_failed", "no_model", "model_raised", "model_not_finite"}
+    found |= {"check_failed", "enrichment_failed", "no_model", "model_raised", "model_not_finite", "model_deadline"}
     return found
 
 
