@@ -40,6 +40,7 @@ def ended(processes, seconds):
 
 
 def test_a_worker_that_is_killed_in_each_step_of_a_commit(mill, orders):
+    mill.home.mkdir(exist_ok=True)
     for kills, step in enumerate(STEPS, 1):
         (mill.home / "arming").write_text(json.dumps({"step": step, "passes": 3}))
         (mill.home / "arming").rename(mill.home / "arm")
