@@ -4,7 +4,7 @@ BIN := .venv/bin
 INSTALLED := .venv/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo check test bench bench-scale bench-state fuzz chaos format lock wheel compose-check clean
+.PHONY: help install demo check test test-slow bench bench-scale bench-state fuzz chaos format lock wheel compose-check clean
 
 help:  ## Show this help
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -29,8 +29,11 @@ check: $(INSTALLED)  ## Lint, types and architecture
 	$(BIN)/mypy
 	$(BIN)/pytest -q tests/unit/test_architecture.py
 
-test: $(INSTALLED)  ## All tests, on a real embedded Kafka
-	$(BIN)/pytest -q
+test: $(INSTALLED)  ## All tests but the slowest, on a real embedded Kafka
+	$(BIN)/pytest -q -m "not slow"
+
+test-slow: $(INSTALLED)  ## The slowest tests: zombies, repeated kills, workers that come and go
+	$(BIN)/pytest -q -m slow
 
 bench: $(INSTALLED)  ## Throughput, latency and codec as ratios of one run; needs an idle machine
 	$(BIN)/python benchmarks/bench.py $(ARGS)

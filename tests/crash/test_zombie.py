@@ -5,6 +5,7 @@ import signal
 import pytest
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("delivery", ["exactly-once"])
 def test_a_worker_that_comes_back_too_late(make_mill, orders, delivery):
     mill = make_mill()

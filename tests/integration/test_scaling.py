@@ -2,6 +2,8 @@
 
 from contextlib import ExitStack
 
+import pytest
+
 from tidemill.streams.loop import LoopOptions
 
 SMALL = LoopOptions(max_records=50)
@@ -15,6 +17,7 @@ def decided(metrics):
     )
 
 
+@pytest.mark.slow
 def test_from_one_worker_to_three_to_two(make_mill, orders):
     mill = make_mill()
     with ExitStack() as rest:

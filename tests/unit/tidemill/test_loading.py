@@ -1,4 +1,5 @@
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -21,8 +22,10 @@ def source(*names):
 @pytest.fixture(autouse=True)
 def clean(monkeypatch, tmp_path):
     """Loading adds to the import path and to the modules, as running the file does."""
+    for name in [name for name in sys.modules if name.partition(".")[0] == "shop"]:
+        monkeypatch.delitem(sys.modules, name)
     before = set(sys.modules)
-    monkeypatch.setattr(sys, "path", [*sys.path])
+    monkeypatch.setattr(sys, "path", [place for place in sys.path if not (Path(place) / "shop.py").exists()])
     monkeypatch.chdir(tmp_path)
     yield
     for name in set(sys.modules) - before:
