@@ -23,6 +23,16 @@ client_log = logging.getLogger("tidemill.librdkafka")
 """librdkafka logs through Python's logging."""
 
 
+def _as_warning(record: logging.LogRecord) -> bool:
+    """The client connects again by itself when a connection is lost; nobody has to act, so it is no error."""
+    if record.levelno == logging.ERROR and "Broker transport failure" in record.getMessage():
+        record.levelno, record.levelname = logging.WARNING, logging.getLevelName(logging.WARNING)
+    return client_log.isEnabledFor(record.levelno)
+
+
+client_log.addFilter(_as_warning)
+
+
 @dataclass(frozen=True)
 class Connection:
     """Bootstrap servers and any further librdkafka settings (TLS, SASL); its `repr` masks secrets.

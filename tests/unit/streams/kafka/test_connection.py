@@ -1,5 +1,6 @@
 """Secrets go in by files and by the environment, and come out nowhere."""
 
+import logging
 import os
 import subprocess
 import sys
@@ -8,7 +9,7 @@ import pytest
 
 from tidemill.schemas.errors import StreamError
 from tidemill.streams.kafka.client_settings import read_settings
-from tidemill.streams.kafka.connection import Connection
+from tidemill.streams.kafka.connection import Connection, client_log
 from tidemill.streams.kafka.registry import Registry
 
 SENTINEL = "swordfish-4711"
@@ -108,3 +109,21 @@ def test_a_registrys_password_is_not_in_its_errors():
         registry.by_id(1)
     assert SENTINEL not in str(refusal.value)
     assert "http://***@127.0.0.1:1" in str(refusal.value)
+
+
+def test_a_lost_connection_is_a_warning_and_a_refused_password_an_error(caplog):
+    lost = "FAIL [thrd:GroupCoordinator]: SASL authentication error: Local: Broker transport failure (after 0ms)"
+    refused = "FAIL [thrd:kafka:9092]: SASL authentication error: Authentication failed: invalid credentials"
+    for text in (lost, refused):
+        client_log.error(text)
+    assert [(record.levelname, record.getMessage()) for record in caplog.records] == [
+        ("WARNING", lost),
+        ("ERROR", refused),
+    ]
+    caplog.clear()
+    client_log.setLevel(logging.ERROR)
+    try:
+        client_log.error(lost)
+    finally:
+        client_log.setLevel(logging.NOTSET)
+    assert not caplog.records
