@@ -1,5 +1,7 @@
 """Contracts that follow from the event's own."""
 
+from collections.abc import Sequence
+
 from tidemill.schemas.contract import Contract
 from tidemill.schemas.errors import SchemaError
 
@@ -17,6 +19,15 @@ def event_contract(contract: Contract, *, key: str, time: str, event_id: str) ->
 def label_contract(contract: Contract, event_id: str) -> Contract:
     """The label contract as it is published: with a property that tells any producer which field names the event."""
     return Contract.parse({**contract.schema, "tidemill": {"id": event_id}})
+
+
+def flagged_contract(contract: Contract, flags: Sequence[str]) -> Contract:
+    """The event's fields, and a boolean for each check that flags the events which fail it."""
+    added = [
+        {"name": name, "type": "boolean", "default": False, "doc": "Whether the event fails this check."}
+        for name in flags
+    ]
+    return Contract.parse({**contract.schema, "fields": [*contract.schema["fields"], *added]}) if added else contract
 
 
 def validated_contract(contract: Contract) -> Contract:

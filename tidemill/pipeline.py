@@ -22,7 +22,8 @@ from tidemill.processors.online_inference.target import Target
 from tidemill.processors.sanity_check import Check, SanityCheck
 from tidemill.processors.stage import Stage
 from tidemill.schemas.arrow_types import generate
-from tidemill.schemas.derived import event_contract, label_contract, validated_contract
+from tidemill.schemas.contract import Contract
+from tidemill.schemas.derived import event_contract, flagged_contract, label_contract, validated_contract
 from tidemill.schemas.errors import DeclarationError, nearest
 from tidemill.streams import plan as streams_plan
 from tidemill.streams.plan import OUTPUTS, Plan
@@ -119,7 +120,7 @@ class Pipeline:
         namespace = "tidemill." + re.sub(r"\W", "_", self.name)
         contracts = {
             "events": self.contract,
-            "validated": validated_contract(self.contract),
+            "validated": validated_contract(self._checked()),
             "features": generate("Features", namespace, features, f"The features of pipeline {self.name}, as served."),
             "predictions": generate(
                 "Prediction", namespace, inference.prediction_fields(features), f"A prediction of pipeline {self.name}."
@@ -153,10 +154,14 @@ class Pipeline:
             self.contract, event_id=events.id, event_time=events.time, checks=self.checks, nan=events.nan
         )
 
+    def _checked(self) -> Contract:
+        """What features are made of: the event, with the flags of its checks."""
+        return flagged_contract(self.contract, [flag.name for flag in self._sanity_check().flags])
+
     def _enrichment(self, tables: Mapping[str, ReferenceTable], version: str) -> FeatureEnrichment:
         return FeatureEnrichment(
             self.features,
-            self.contract,
+            self._checked(),
             id_field=self.events.id,
             key_field=self.events.key,
             time_field=self.events.time,

@@ -2,21 +2,22 @@
 
 A check is an expression that is true for a good event. Null passes, as in SQL's CHECK: that a value is there at all is
 asked by `present` (or `"required": true` in the schema). A check rejects the event or, with `on_failure="warn"`,
-only counts it.
+only counts it; with `on_failure="flag"` the event is counted and marked too.
 """
 
 from collections.abc import Iterable, Set
 from dataclasses import dataclass, field
 from datetime import timedelta
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import polars as pl
 
 from tidemill.processors.duration import duration
 from tidemill.processors.feature_enrichment.expression import expression
-from tidemill.schemas.errors import DeclarationError
+from tidemill.schemas.errors import DeclarationError, nearest
 
-OnFailure = Literal["reject", "warn"]
+OnFailure = Literal["reject", "warn", "flag"]
+_ON_FAILURE = get_args(OnFailure)
 CUSTOM = "check_failed"
 """The reason of a check whose expression is the user's own."""
 
@@ -41,8 +42,20 @@ class Check:
     """For `unique`: microseconds for which an id is remembered."""
 
     def __post_init__(self) -> None:
-        if self.on_failure not in ("reject", "warn"):
-            raise DeclarationError(f"check {self.name}: on_failure must be 'reject' or 'warn', not {self.on_failure!r}")
+        if self.on_failure not in _ON_FAILURE:
+            raise DeclarationError(
+                f"check {self.name}: on_failure must be 'reject', 'warn' or 'flag', not {self.on_failure!r}"
+                f"{nearest(self.on_failure, _ON_FAILURE)}"
+            )
+
+    @property
+    def flag(self) -> str:
+        """The boolean field of P.validated that is true for events that fail the check, if it is to flag them.
+
+        >>> not_late("1h", on_failure="flag").flag, present("carrier", on_failure="flag").flag
+        ('too_late', 'missing_value_carrier')
+        """
+        return "_".join(["failed", self.name] if self.reason == CUSTOM else [self.reason, *self.fields])
 
     def describe(self) -> dict[str, Any]:
         """A stable description: it goes into the pipeline's version."""

@@ -28,8 +28,9 @@ class SanityCheck:
     """Run the contract's own checks, then the declared ones, then those on time, then `unique`.
 
     An event is rejected by the first check that it fails; a check that only warns counts the events that fail it and
-    were not rejected before. The watermark and the remembered ids move only with events that passed everything before
-    them, so that garbage cannot make good events late.
+    were not rejected before, and one that flags marks them too, in a column of its own. The watermark and the
+    remembered ids move only with events that passed everything before them, so that garbage cannot make good events
+    late.
 
     `nan` says what NaN and infinity mean in a float field: a rejection, a null (a rejection where the field cannot be
     null), or what they are.
@@ -62,6 +63,7 @@ class SanityCheck:
         if len(uniques) > 1:
             raise DeclarationError("unique() is declared twice; once is enough")
         self._unique = uniques[0] if uniques else None
+        self.flags = _flags(checks, known)
         self._seen: dict[int, SeenIds] = {}
         self._watermarks: dict[int, int] = {}
         self._probe()
@@ -107,6 +109,9 @@ class SanityCheck:
         rejections = tuple(
             self._reject(batch, row, *verdict.failed(row)) for row in np.flatnonzero(~verdict.good).tolist()
         )
+        for flag in self.flags:
+            marks = verdict.flagged.get(flag.name, np.zeros(len(batch), dtype=bool))
+            batch = batch.with_table(batch.table.append_column(flag, pa.array(marks)))
         return Processed(batch.take(np.flatnonzero(verdict.good)), rejections, verdict.warnings)
 
     def _frame(self, batch: Batch) -> pl.DataFrame:
@@ -188,14 +193,17 @@ class _Verdict:
     def __init__(self, rows: int) -> None:
         self.good = np.ones(rows, dtype=bool)
         self.warnings: dict[str, int] = {}
+        self.flagged: dict[str, NDArray[np.bool_]] = {}
         self._failed: dict[int, tuple[Check, str | None]] = {}
 
     def judge(self, given: Check, outcome: Outcome) -> None:
         fails = ~outcome.ok & self.good
         if not fails.any():
             return
-        if given.on_failure == "warn":
+        if given.on_failure != "reject":
             self.warnings[given.name] = self.warnings.get(given.name, 0) + int(fails.sum())
+            if given.on_failure == "flag":
+                self.flagged[given.flag] = self.flagged.get(given.flag, False) | fails
             return
         self._failed |= {int(row): (given, outcome.raised.get(int(row))) for row in np.flatnonzero(fails)}
         self.good &= outcome.ok
@@ -203,6 +211,18 @@ class _Verdict:
     def failed(self, row: int) -> tuple[Check, str | None]:
         """The check that rejected the row, and why it could not be computed, if it could not."""
         return self._failed[row]
+
+
+def _flags(checks: Sequence[Check], taken: Sequence[str]) -> list[pa.Field]:
+    """The columns of those checks that flag; two may share one, as `between` twice on a field."""
+    flags = dict.fromkeys(given.flag for given in checks if given.on_failure == "flag")
+    for name in flags:
+        if name in taken:
+            raise DeclarationError(
+                f"a check marks events in a field {name!r}, which the event has itself; rename that, or let the check"
+                " only warn"
+            )
+    return [pa.field(name, pa.bool_(), nullable=False) for name in flags]
 
 
 def _record_times(origin: Origin) -> NDArray[np.int64]:

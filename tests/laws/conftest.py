@@ -239,11 +239,12 @@ def make_world(base, more):
             tm.one_of("station", ["A", "B", "C"], on_failure="warn"),
             tm.check("few_digits", pl.col("tide").cast(pl.Int64) < 1000),
             tm.not_late("30s"),
+            tm.not_late("8s", on_failure="flag"),
             tm.not_in_future("1h"),
             tm.unique("20s"),
         ],
         features=[
-            tm.fields("height", "station"),
+            tm.fields("height", "station", "too_late"),
             tm.expression(
                 tide_number=100 // pl.col("tide").cast(pl.Int64), letter=pl.col("tide").str.to_integer(base=7)
             ),

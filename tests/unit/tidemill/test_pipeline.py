@@ -2,6 +2,7 @@ import json
 from pathlib import Path
 
 import polars as pl
+import pyarrow as pa
 import pytest
 from sklearn.linear_model import LinearRegression, LogisticRegression
 
@@ -209,3 +210,15 @@ def test_where_a_table_lies_does_not_matter(declare, tmp_path):
         lookup = tm.lookup(table, on=["station"], columns=["x"])
         found.add(version(declare(features=[lookup], model=None, base=tmp_path)))
     assert len(found) == 1
+
+
+def test_late_events_can_be_flagged_and_the_flag_be_a_feature(declare):
+    pipeline = declare(
+        checks=[tm.not_late("10s", on_failure="flag")],
+        features=[tm.fields("too_late"), tm.expression(punctual=~pl.col("too_late"))],
+        model=None,
+    )
+    plan = pipeline.plan()
+    assert plan.contracts["validated"].field("too_late").nullable is False
+    assert [plan.contracts["features"].arrow.field(name).type for name in ("too_late", "punctual")] == [pa.bool_()] * 2
+    assert "too_late" not in plan.contracts["events"].arrow.names

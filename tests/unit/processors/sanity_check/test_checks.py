@@ -124,7 +124,7 @@ def test_durations_may_be_timedeltas(sanity, batch, reasons):
         (lambda: tm.check("late", pl.lit(value=True)), "reads no field"),
         (lambda: tm.check("late", pl.all() > 1), "name each with pl.col"),
         (lambda: tm.check("late", pl.col("x").map_batches(lambda s: s > 1)), "calls a Python function"),
-        (lambda: tm.present("x", on_failure="drop"), "on_failure must be 'reject' or 'warn', not 'drop'"),
+        (lambda: tm.present("x", on_failure="drop"), "on_failure must be 'reject', 'warn' or 'flag', not 'drop'"),
         (lambda: tm.unique("soon"), "expected a duration"),
     ],
 )

@@ -8,6 +8,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import tidemill as tm
+from tidemill.processors.sanity_check import Check
 from tidemill.processors.stage import Stage
 from tidemill.schemas.batch import Batch, Origin
 from tidemill.schemas.errors import DeclarationError
@@ -44,6 +45,25 @@ def test_time_checks_may_warn_too(sanity, batch, ids, check):
     done = sanity(check).process(batch({"id": "a", "at": 10}, {"id": "a", "at": 0}, {"id": "b", "at": 10}))
     assert ids(done) == ["a", "a", "b"]
     assert done.warnings == {check.name: 1}
+
+
+def test_a_check_that_flags_counts_and_marks(sanity, batch):
+    stage = sanity(
+        tm.between("height", 0, 5), tm.not_late("5s", on_failure="flag"), tm.present("station", on_failure="flag")
+    )
+    done = stage.process(batch({"at": 10}, {"at": 0, "station": "N"}, {"at": 0, "height": 9}, {"at": 6}))
+    assert [flag.name for flag in stage.flags] == ["too_late", "missing_value_station"]
+    assert done.accepted.table["too_late"].to_pylist() == [False, True, False]
+    assert done.accepted.table["missing_value_station"].to_pylist() == [True, False, True]
+    assert done.warnings == {"not_late": 1, "present(station)": 2}
+    assert len(done.rejected) == 1
+
+
+def test_a_flag_is_no_field_of_the_event(sanity):
+    flag = tm.check("x", pl.col("height") > 0, on_failure="flag").flag
+    assert flag == "failed_x"
+    with pytest.raises(DeclarationError, match="a field 'count', which the event has itself"):
+        sanity(Check("tally", "count", "a tally", pl.col("height") > 0, (), "flag"))
 
 
 def test_an_event_for_which_a_check_raises_spoils_only_itself(sanity, batch, reasons, ids):
