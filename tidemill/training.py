@@ -14,6 +14,7 @@ from tidemill.processors.frames import to_polars
 from tidemill.processors.online_inference import dump_model
 from tidemill.processors.training import Training, fit, join_labels
 from tidemill.schemas.errors import DeclarationError, ModelError
+from tidemill.schemas.resolver import SchemaSource
 from tidemill.streams.history import read_topic
 from tidemill.streams.kafka.connection import Connection
 from tidemill.streams.kafka.follower import Follower
@@ -44,10 +45,11 @@ def train(
     now: Callable[[], datetime] = lambda: datetime.now(UTC),
     force: bool = False,
     progress: Progress = lambda n: None,  # noqa: ARG005
+    registry: SchemaSource | None = None,
 ) -> dict[str, Any]:
     """Fit the pipeline's model on its served features, evaluate it on the events after, and announce it.
 
-    Returns the announcement.
+    A `registry` finds the schemas of messages in Confluent's framing. Returns the announcement.
 
     Raises:
         DeclarationError: the pipeline has no model or does not publish its features, or the stretch is not one.
@@ -60,7 +62,7 @@ def train(
     plan = pipeline.plan()
     plan.require_published("features", "training")
     reader = KafkaReader(connection)
-    schemas = SchemaTopic(Follower(connection, plan.topic("schemas")))
+    schemas = SchemaTopic(Follower(connection, plan.topic("schemas")), registry)
     features = read_topic(
         plan.topic("features"),
         plan.contracts["features"],

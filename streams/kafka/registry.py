@@ -1,7 +1,9 @@
 """A schema registry as a source of schemas, for shops that have one; needs the extra `registry`."""
 
 import re
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 from uuid import UUID
 
@@ -9,22 +11,26 @@ from tidemill.schemas.contract import Contract
 from tidemill.schemas.errors import StreamError
 
 _NOT_FOUND = 404
+REST = 10
+"""After an answer of "not found" unknown ones are not asked for again for so many times as long as that took."""
 
 
 class Registry:
     """Contracts by the registry's ids and GUIDs.
 
-    An unknown id is None, and asked for once only; a registry that does not answer is a `StreamError`.
+    An unknown id is None, until the registry knows it. Garbage that looks like ids must not hold the others back: see
+    `REST`. A registry that does not answer is a `StreamError`.
     """
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, clock: Callable[[], float] = time.monotonic) -> None:
         try:
             from confluent_kafka.schema_registry import SchemaRegistryClient
         except ImportError:
             raise StreamError("a schema registry needs more packages: pip install 'tidemill[registry]'") from None
         self._url = _hidden(url)
         self._client = SchemaRegistryClient({"url": url})
-        self._found: dict[int | bytes, Contract | None] = {}
+        self._found: dict[int | bytes, Contract] = {}
+        self._clock, self._rests_until = clock, float("-inf")
 
     def close(self) -> None:
         """Release the connection."""
@@ -54,16 +60,27 @@ class Registry:
             ) from None
 
     def _find(self, key: int | bytes, ask: Callable[[], Any]) -> Contract | None:
-        if key not in self._found:
-            try:
-                self._found[key] = Contract.writer(ask().schema_str)
-            except Exception as error:  # noqa: BLE001 - as above
-                if getattr(error, "http_status_code", None) != _NOT_FOUND:
-                    raise StreamError(
-                        f"asking the schema registry at {self._url} failed: {_hidden(str(error))}"
-                    ) from None
-                self._found[key] = None
-        return self._found[key]
+        asked = self._clock()
+        if key in self._found or asked < self._rests_until:
+            return self._found.get(key)
+        try:
+            self._found[key] = Contract.writer(ask().schema_str)
+        except Exception as error:  # noqa: BLE001 - as above
+            if getattr(error, "http_status_code", None) != _NOT_FOUND:
+                raise StreamError(f"asking the schema registry at {self._url} failed: {_hidden(str(error))}") from None
+            self._rests_until = self._clock() + REST * (self._clock() - asked)
+        return self._found.get(key)
+
+
+@contextmanager
+def open_registry(url: str | None) -> Iterator[Registry | None]:
+    """The registry at this address, if one is named."""
+    registry = Registry(url) if url else None
+    try:
+        yield registry
+    finally:
+        if registry is not None:
+            registry.close()
 
 
 def _hidden(text: str) -> str:

@@ -7,7 +7,17 @@ from typing import TYPE_CHECKING, Any
 import typer
 from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
-from tidemill.cli.options import AsJson, Bootstrap, PipelineName, err, out, plain, print_json, print_table
+from tidemill.cli.options import (
+    AsJson,
+    Bootstrap,
+    PipelineName,
+    RegistryUrl,
+    err,
+    out,
+    plain,
+    print_json,
+    print_table,
+)
 
 if TYPE_CHECKING:
     from tidemill.local_workers import WorkerStatus
@@ -19,7 +29,12 @@ def register(app: typer.Typer) -> None:
     app.command()(status)
 
 
-def audit(pipeline: PipelineName, bootstrap_servers: Bootstrap = None, as_json: AsJson = False) -> None:
+def audit(
+    pipeline: PipelineName,
+    bootstrap_servers: Bootstrap = None,
+    registry_url: RegistryUrl = None,
+    as_json: AsJson = False,
+) -> None:
     """Prove from the topics alone that every event became exactly one prediction or exactly one rejection.
 
     Exits with 1, naming the first offsets, where that does not hold. Events that the last stage has not reached yet are
@@ -34,7 +49,10 @@ def audit(pipeline: PipelineName, bootstrap_servers: Bootstrap = None, as_json: 
     from tidemill.streams.kafka.reader import KafkaReader
 
     columns = (SpinnerColumn(), TextColumn("reading {task.completed:,} records"), TimeElapsedColumn())
-    with client_for(pipeline, bootstrap_servers) as client, Progress(*columns, console=err, transient=True) as bar:
+    with (
+        client_for(pipeline, bootstrap_servers, registry_url) as client,
+        Progress(*columns, console=err, transient=True) as bar,
+    ):
         task = bar.add_task("", total=None)
         reader = KafkaReader(client.connection)
         results = run_audit(

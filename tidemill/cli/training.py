@@ -11,6 +11,7 @@ from tidemill.cli.options import (
     Bootstrap,
     PipelineFile,
     PipelineName,
+    RegistryUrl,
     err,
     moment,
     out,
@@ -48,6 +49,7 @@ def train(
         bool, typer.Option("--force", help="Announce the model even if it is no better than the base rate.")
     ] = False,
     bootstrap_servers: Bootstrap = None,
+    registry_url: RegistryUrl = None,
     as_json: AsJson = False,
 ) -> None:
     """Train the declared model on the features that serving computed, evaluate it on later events, and announce it.
@@ -60,16 +62,22 @@ def train(
 
     """
     from tidemill.loading import load_pipeline
+    from tidemill.streams.kafka.registry import open_registry
     from tidemill.training import Stretch
     from tidemill.training import train as run_training
 
     stretch = Stretch(moment(since), moment(until), moment(evaluate_until))
     columns = (SpinnerColumn(), TextColumn("reading {task.completed:,} records"), TimeElapsedColumn())
-    with Progress(*columns, console=err, transient=True) as bar:
+    with Progress(*columns, console=err, transient=True) as bar, open_registry(registry_url) as registry:
         task = bar.add_task("", total=None)
         connection = Connection.from_environment(bootstrap_servers, DEFAULT_BOOTSTRAP)
         made = run_training(
-            load_pipeline(pipeline), connection, stretch, force=force, progress=lambda n: bar.advance(task, n)
+            load_pipeline(pipeline),
+            connection,
+            stretch,
+            force=force,
+            progress=lambda n: bar.advance(task, n),
+            registry=registry,
         )
     if as_json:
         print_json(made)
