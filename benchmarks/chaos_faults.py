@@ -143,6 +143,18 @@ def memory_limit(stand: Stand) -> tuple[int, str]:
     return since, "lived on under RLIMIT_AS for 10 s, then killed"
 
 
+def full_disk(stand: Stand) -> tuple[int, str]:
+    """No worker can write a snapshot, as on a full disk; when one has tried, all die and have none to start from."""
+    for worker in stand.workers:
+        # What they say goes on being written, to the one file that they all append to.
+        limit = (stand.folder / "log").stat().st_size + 8 * 1024
+        resource.prlimit(worker.pid, resource.RLIMIT_FSIZE, (limit, limit))
+    wait_until(lambda: "was not written" in stand.log(), "a snapshot could not be written", 120)
+    answered = stand.traffic.answered
+    wait_until(lambda: stand.traffic.answered > answered, "events are answered without snapshots", 60)
+    return kill_all_workers(stand)
+
+
 def random_kills(seconds: float, stand: Stand) -> tuple[int, str]:
     """kill -9 of workers at random moments."""
     until, kills, since = time.monotonic() + seconds, 0, milliseconds()
@@ -169,4 +181,5 @@ def all_faults(away_seconds: float) -> list[Fault]:
         Fault("slow-model", partial(moody_model, {"seconds": 0.3})),
         Fault("hanging-model", partial(moody_model, {"hang": True})),
         Fault("memory-limit", memory_limit),
+        *([Fault("full-disk", full_disk)] if hasattr(resource, "prlimit") else []),
     ]
