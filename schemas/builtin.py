@@ -14,3 +14,6 @@ REJECTION = _builtin("rejection.avsc")
 
 MODEL_EVENT = _builtin("model_event.avsc")
 """An announcement on `P.models`."""
+
+PROFILE = _builtin("profile.avsc")
+"""A record on `P.profiles`, and a reference profile inside a model's artefact."""

@@ -1,7 +1,7 @@
 import json
 from datetime import UTC, datetime
 
-from tidemill.schemas.builtin import MODEL_EVENT, REJECTION
+from tidemill.schemas.builtin import MODEL_EVENT, PROFILE, REJECTION
 from tidemill.schemas.codec import Codec
 from tidemill.schemas.resolver import KnownSchemas
 
@@ -20,7 +20,7 @@ def test_a_rejections_headers_are_those_of_kafka_streams_dead_letter_queues():
 
 
 def test_every_field_is_explained():
-    assert all(field.doc for contract in (REJECTION, MODEL_EVENT) for field in contract.fields)
+    assert all(field.doc for contract in (REJECTION, MODEL_EVENT, PROFILE) for field in contract.fields)
 
 
 def test_a_model_event_goes_through_its_codec():
