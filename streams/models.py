@@ -68,8 +68,8 @@ def announcements(stream: RecordStream, *, wait: bool) -> list[dict[str, Any]]:
     return found
 
 
-def fetch_artefact(plan: Plan, event: Mapping[str, Any], reader: LogReader) -> Artefact:
-    """Collect an announced model's chunks.
+def fetch_artefact(topic: str, event: Mapping[str, Any], reader: LogReader) -> Artefact:
+    """Collect an announced model's chunks from the topic of artefacts.
 
     Raises:
         ModelError: the log does not have all of them.
@@ -78,7 +78,7 @@ def fetch_artefact(plan: Plan, event: Mapping[str, Any], reader: LogReader) -> A
     count = event["artefact_chunks"]
     wanted = {_chunk_key(event["artefact_sha256"], number) for number in range(min(count, _MOST_CHUNKS))}
     chunks: dict[bytes | None, bytes] = {}
-    for record in reader.read(plan.topic("model-artefacts"), 0, event["artefact_offset"]):
+    for record in reader.read(topic, 0, event["artefact_offset"]):
         if record.key in wanted and record.value is not None:
             chunks[record.key] = record.value
         if len(chunks) == count:
@@ -128,7 +128,8 @@ class ModelFollower:
         version = event["model_version"]
         try:
             self._require_features(event["features"])
-            model = load_model(fetch_artefact(self._plan, event, self._reader), event["artefact_sha256"], self._trusted)
+            artefact = fetch_artefact(self._plan.topic("model-artefacts"), event, self._reader)
+            model = load_model(artefact, event["artefact_sha256"], self._trusted)
             self._stage.serve(ServedModel(version, tuple(event["features"]), self._scorer(model), self._make_call()))
         except ModelError as error:
             serving = self._stage.model.version if self._stage.model else None

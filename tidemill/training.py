@@ -10,6 +10,7 @@ import pyarrow as pa
 
 from tidemill.declaration import Labels, Model
 from tidemill.pipeline import Pipeline
+from tidemill.processors.drift import write_reference
 from tidemill.processors.frames import to_polars
 from tidemill.processors.online_inference import dump_model
 from tidemill.processors.training import Training, fit, join_labels
@@ -98,7 +99,7 @@ def learn(
     rows = join_labels(once, arrived, label_id=labels.id, label=labels.label)
     train_rows, test_rows = _split(rows, stretch.until)
     target = pipeline.target()
-    made = fit(model.estimator, list(model.features), target, train_rows, test_rows)
+    made = fit(model.estimator, list(model.features), target, train_rows, test_rows, pipeline=pipeline.name)
     if not force:
         _require_better(made)
     event = {
@@ -112,7 +113,8 @@ def learn(
         "evaluation_rows": made.evaluation_rows,
         "metrics": made.metrics,
     }
-    return announce(pipeline.plan(), dump_model(made.model), event, now(), sender)
+    artefact = dump_model(made.model).with_reference(write_reference(made.profiles))
+    return announce(pipeline.plan(), artefact, event, now(), sender)
 
 
 def _declared(pipeline: Pipeline) -> tuple[Model, Labels]:

@@ -18,6 +18,9 @@ from tidemill.processors.drift.profile import (
 from tidemill.processors.drift.profile_record import from_record, from_table, to_record, to_table
 from tidemill.processors.drift.quality import ClassQuality, Quality, RegressionQuality, quality_of
 from tidemill.processors.drift.rates import Rate, compare_rates
+from tidemill.processors.drift.reference import Reference, reference_profiles, write_reference
+from tidemill.processors.drift.slices import slices_of
+from tidemill.processors.drift.summary import summary
 
 __all__ = [
     "DISTANCES",
@@ -31,6 +34,7 @@ __all__ = [
     "Profile",
     "Quality",
     "Rate",
+    "Reference",
     "RegressionQuality",
     "Scope",
     "benjamini_hochberg",
@@ -47,6 +51,10 @@ __all__ = [
     "profile_of_outcomes",
     "profile_of_predictions",
     "quality_of",
+    "reference_profiles",
+    "slices_of",
+    "summary",
     "to_record",
     "to_table",
+    "write_reference",
 ]

@@ -10,6 +10,7 @@ from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from typing import Any
 
+from tidemill.processors.parts import joined, split
 from tidemill.schemas.errors import ModelError
 
 HARMLESS = frozenset(
@@ -32,7 +33,10 @@ numbers.
 
 @dataclass(frozen=True)
 class Artefact:
-    """A stored model: `format` is "skops", or "pickle" for what skops cannot store."""
+    """A stored model, and the reference that it was trained on if it carries one (`with_reference`).
+
+    `format` is "skops", or "pickle" for what skops cannot store.
+    """
 
     data: bytes
     format: str
@@ -41,6 +45,15 @@ class Artefact:
     def sha256(self) -> str:
         """The hash by which the model is announced, verified and trusted."""
         return hashlib.sha256(self.data).hexdigest()
+
+    @property
+    def model(self) -> bytes:
+        """The model's own bytes; raises ModelError if they are cut off."""
+        return split(self.data)[1]
+
+    def with_reference(self, reference: bytes) -> "Artefact":
+        """The same model with another reference, such as `drift.write_reference` makes; the hash covers both."""
+        return Artefact(joined(reference, self.model), self.format)
 
 
 def dump_model(model: Any) -> Artefact:
@@ -79,21 +92,22 @@ def load_model(artefact: Artefact, expected_sha256: str, trusted: Collection[str
         raise ModelError(
             f"expected a model with sha256 {expected_sha256}, got {artefact.sha256}; it was altered, do not use it"
         )
+    model = artefact.model
     approved = artefact.sha256 in {entry.lower() for entry in trusted}
     how = f"if you know who trained it, start with --trust-model {artefact.sha256}"
     if artefact.format == "pickle":
         if not approved:
             raise ModelError(f"the model is a pickle, which can run any code when it is loaded; {how}")
         # The operator has trusted this very hash.
-        return _opened(lambda: pickle.loads(artefact.data), "pickle")  # noqa: S301
+        return _opened(lambda: pickle.loads(model), "pickle")  # noqa: S301
     if artefact.format != "skops":
         raise ModelError(f"expected a model stored as skops or pickle, got {artefact.format!r}")
     skops = importlib.import_module("skops.io")
-    named = _opened(lambda: skops.get_untrusted_types(data=artefact.data), "skops file")
+    named = _opened(lambda: skops.get_untrusted_types(data=model), "skops file")
     unknown = sorted(set(named) - HARMLESS)
     if unknown and not approved:
         raise ModelError(f"the model holds types that are not known to be harmless: {', '.join(unknown)}; {how}")
-    return _opened(lambda: skops.loads(artefact.data, trusted=named), "skops file")
+    return _opened(lambda: skops.loads(model, trusted=named), "skops file")
 
 
 def _opened(read: Callable[[], Any], kind: str) -> Any:

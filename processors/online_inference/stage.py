@@ -103,12 +103,7 @@ class OnlineInference:
         fields = self.prediction_fields(batch.table.schema)
         columns: dict[str, Any] = {name: batch.table[name] for name in SYSTEM_FIELDS}
         columns["model_version"] = pa.repeat(pa.scalar(version, pa.string()), len(batch))
-        if self._target.classes:
-            labels = pa.array(self._target.classes, self._target.value_type())
-            columns["value"] = labels.take(pa.array(scores.argmax(axis=1)))
-            columns |= {name: pa.array(scores[:, i]) for i, name in enumerate(self._target.columns())}
-        else:
-            columns["value"] = pa.array(scores[:, 0])
+        columns |= self._target.answers(scores)
         return pa.Table.from_pydict(columns, schema=pa.schema(fields))
 
     def stores(self, partition: int) -> Mapping[str, Store]:  # noqa: ARG002

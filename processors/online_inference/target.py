@@ -6,7 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
+from numpy.typing import NDArray
 
 from tidemill.schemas.errors import DeclarationError
 
@@ -50,6 +52,19 @@ class Target:
         if not self.classes:
             return pa.float64()
         return {bool: pa.bool_(), int: pa.int64(), str: pa.string()}[type(self.classes[0])]
+
+    def answers(self, scores: NDArray[np.float64]) -> dict[str, pa.Array]:
+        """The columns of P.predictions that scores make: the value, and each class's probability.
+
+        >>> columns = Target((False, True)).answers(np.array([[0.25, 0.75]]))
+        >>> {name: column.to_pylist() for name, column in columns.items()}
+        {'value': [True], 'probability_false': [0.25], 'probability_true': [0.75]}
+        """
+        if not self.classes:
+            return {"value": pa.array(scores[:, 0])}
+        labels = pa.array(self.classes, self.value_type())
+        columns = {name: pa.array(scores[:, place]) for place, name in enumerate(self.columns())}
+        return {"value": labels.take(pa.array(scores.argmax(axis=1))), **columns}
 
     def prior_row(self) -> tuple[Any, list[float]] | None:
         """The declared answer before the first model: the value and each class's probability."""

@@ -1,5 +1,6 @@
 """Fitting the declared model, and measuring it on what came after."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,9 +11,11 @@ from numpy.typing import NDArray
 from sklearn.base import clone
 from sklearn.metrics import log_loss, mean_absolute_error, mean_squared_error, roc_auc_score
 
+from tidemill.processors.drift import Profile
 from tidemill.processors.frames import to_model_frame
-from tidemill.processors.online_inference.scorer import Scorer
+from tidemill.processors.online_inference.scorer import Scorer, Scores
 from tidemill.processors.online_inference.target import Target
+from tidemill.processors.training.reference import profiles_of_training
 from tidemill.schemas.errors import ModelError
 
 _LEAST_ROWS = 2
@@ -26,10 +29,24 @@ class Training:
     metrics: dict[str, float]
     training_rows: int
     evaluation_rows: int
+    profiles: tuple[Profile, ...] = ()
+    """The model's reference: `profiles_of_training`."""
 
 
-def fit(estimator: Any, features: list[str], target: Target, train: pa.Table, test: pa.Table) -> Training:
+def fit(
+    estimator: Any,
+    features: list[str],
+    target: Target,
+    train: pa.Table,
+    test: pa.Table,
+    *,
+    pipeline: str = "",
+    slices: Sequence[str] = (),
+) -> Training:
     """Fit a fresh copy of `estimator` on `train`, which has a column `label`, and evaluate it on `test`.
+
+    Profiles of both are the model's reference: they name the `pipeline`, and there are some for each value of the
+    fields `slices`.
 
     Raises:
         ModelError: there is too little to learn from, labels are not of the declared classes, or the model fails on
@@ -44,8 +61,10 @@ def fit(estimator: Any, features: list[str], target: Target, train: pa.Table, te
     if target.classes and len(np.unique(labels)) == 1:
         raise ModelError(f"all {train.num_rows} events to train on have the label {labels[0]!r}; widen the stretch")
     model = _fitted(estimator, to_model_frame(train, features), labels)
-    metrics = evaluate(model, features, target, train, test) if test.num_rows else {}
-    return Training(model, metrics, train.num_rows, test.num_rows)
+    scores = _scores(model, features, target, test) if test.num_rows else None
+    metrics = {} if scores is None else _figures(target, train, test, scores)
+    profiles = profiles_of_training(pipeline, features, target, train, test, scores, slices)
+    return Training(model, metrics, train.num_rows, test.num_rows, profiles)
 
 
 def _fitted(estimator: Any, frame: pd.DataFrame, labels: NDArray[Any]) -> Any:
@@ -66,9 +85,17 @@ def evaluate(model: Any, features: list[str], target: Target, train: pa.Table, t
     For classes: log-loss (natural logarithm), accuracy, and ROC AUC where there are two classes. For numbers: MAE
     and RMSE.
     """
+    return _figures(target, train, test, _scores(model, features, target, test))
+
+
+def _scores(model: Any, features: list[str], target: Target, test: pa.Table) -> Scores:
     scores, failures = Scorer(model, target).score(to_model_frame(test, features))
     if failures:
         raise ModelError(f"the fitted model fails on {len(failures)} of {test.num_rows} events: {failures[0].message}")
+    return scores
+
+
+def _figures(target: Target, train: pa.Table, test: pa.Table, scores: Scores) -> dict[str, float]:
     actual, learnt = _labels(test), _labels(train)
     if not target.classes:
         guess = np.full(len(actual), float(np.median(learnt)))

@@ -130,6 +130,19 @@ def test_models_list(mill):
     assert mill.trained["model_version"] in mill.cli("models", "list", mill.name)
 
 
+def test_models_show(mill):
+    version = mill.trained["model_version"]
+    shown = json.loads(mill.cli("models", "show", mill.name, version, "--json"))
+    assert shown["artefact_sha256"] == mill.trained["artefact_sha256"]
+    features, predictions, outcomes = shown["reference"]
+    assert features["rows"] == shown["training_rows"]
+    assert sorted(features["columns"]) == sorted(shown["features"])
+    assert predictions["rows"] == outcomes["rows"] == shown["evaluation_rows"]
+    assert outcomes["metrics"]["log_loss"] == pytest.approx(shown["metrics"]["log_loss"])
+    told = mill.cli("models", "show", mill.name, version)
+    assert all(name in told for name in ("Features", "Predictions", "Outcomes", "most frequent", "calibration_error"))
+
+
 def test_an_unsafe_pickle_is_refused_and_runs_nothing(mill, orders, tmp_path, caplog):
     caplog.set_level(logging.ERROR)
     evil = Artefact(pickle.dumps(Evil(tmp_path / "evil")), "pickle")

@@ -1,4 +1,4 @@
-"""`tidemill train` and `tidemill models`."""
+"""`tidemill train`."""
 
 from typing import Annotated
 
@@ -10,24 +10,18 @@ from tidemill.cli.options import (
     AsJson,
     Bootstrap,
     PipelineFile,
-    PipelineName,
     RegistryUrl,
     err,
     moment,
     out,
-    plain,
     print_json,
-    print_table,
 )
 from tidemill.streams.kafka.connection import Connection
 
 
 def register(app: typer.Typer) -> None:
-    """Add the commands."""
+    """Add the command."""
     app.command()(train)
-    models = typer.Typer(help="The models that were announced.", no_args_is_help=True)
-    models.command("list")(list_models)
-    app.add_typer(models, name="models")
 
 
 def train(
@@ -88,33 +82,3 @@ def train(
     out.print(f"trained on {made['training_rows']:,} events, evaluated on {made['evaluation_rows']:,} later ones")
     for name, value in sorted(made["metrics"].items()):
         out.print(f"  {name:<16} {value:.4f}")
-
-
-def list_models(pipeline: PipelineName, bootstrap_servers: Bootstrap = None, as_json: AsJson = False) -> None:
-    """List the announced models, newest last.
-
-    Example:
-        tidemill models list flights
-
-    """
-    from tidemill.cli.clients import client_for
-    from tidemill.streams.kafka.follower import Follower
-    from tidemill.streams.models import announcements
-
-    with client_for(pipeline, bootstrap_servers) as client:
-        events = announcements(Follower(client.connection, f"{client.name}.models"), wait=True)
-    if as_json:
-        print_json([{**event, "metrics": dict(event["metrics"])} for event in events])
-        return
-    rows = [
-        {
-            "version": e["model_version"],
-            "announced": plain(e["announced_at"])[:19],
-            "estimator": e["estimator"],
-            "trained on": e["training_rows"],
-            "evaluated on": e["evaluation_rows"],
-            "metrics": ", ".join(f"{k} {v:.4f}" for k, v in sorted(dict(e["metrics"]).items())),
-        }
-        for e in events
-    ]
-    print_table("Models", rows) if rows else out.print("no model is announced yet; run: tidemill train")

@@ -221,7 +221,7 @@ def test_chunks_may_lie_among_those_of_others(plan, log, monkeypatch, sender, wo
         log.append("tides.model-artefacts", 0, f"{artefact.sha256}/x".encode(), b"?")
         log.append("tides.model-artefacts", 0, f"{artefact.sha256}/{len(chunks) + number}".encode(), b"?")
         log.append("tides.model-artefacts", 0, key, value)
-    assert fetch_artefact(plan, {**event, "artefact_offset": 1}, log) == artefact
+    assert fetch_artefact(plan.topic("model-artefacts"), {**event, "artefact_offset": 1}, log) == artefact
 
 
 def test_missing_chunks(plan, log):
@@ -234,7 +234,7 @@ def test_missing_chunks(plan, log):
     }
     log.append("tides.model-artefacts", 0, b"ab/0", b"x")
     with pytest.raises(ModelError, match="model v: expected 2 chunks on the log, found 1"):
-        fetch_artefact(plan, event, log)
+        fetch_artefact(plan.topic("model-artefacts"), event, log)
 
 
 def test_announcements_in_order(world):
