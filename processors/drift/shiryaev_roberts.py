@@ -1,0 +1,190 @@
+"""The shipped sequential detector: Shiryaev-Roberts over what is not known.
+
+Shiryaev (1963) and Roberts (1966) sum the likelihood ratios of all rows at which a change may have begun; the sum grows
+by one a row as long as nothing changes, so an alarm at the height `c` comes no sooner than every `c` rows on average
+(Pollak, Annals of Statistics, 1985), and no detector with as few false alarms is much faster. The level before the
+change is not known but learnt: the sum is averaged over its posterior. That of the change is not known either: the sum
+is a mixture over a few ratios, an e-detector in the words of Shin, Ramdas and Rinaldo (2023).
+"""
+
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from tidemill.processors.drift import shiryaev_roberts_kernel as kernel
+from tidemill.processors.drift.levels import Levels, error_levels, loss_levels
+from tidemill.schemas.errors import DeclarationError
+
+_Floats = NDArray[np.float64]
+
+RISES = {"errors": ((1.3, 0.1), (1.75, 0.8), (4.0, 0.1)), "losses": ((1.15, 0.1), (1.5, 0.8), (3.0, 0.1))}
+"""Ratios of odds (errors) or means (losses) that are looked for, with their weights."""
+FALL = 0.57
+_MOST_BASELINE_ROWS = 1_000
+
+
+class ShiryaevRoberts:
+    """An alarm when errors, or losses, have become more frequent than they were.
+
+    `update` takes one outcome: 0 or 1 for errors, a loss of 0 or more. `update_block` takes the sum of several, at the
+    same cost: the same recursion, in which a change begins with a block. Blocks of one give the same result, bit for
+    bit. `rows_per_alarm` is how many rows without a change there are at least, on average, between alarms.
+
+    `baseline` is the mean level and the number of rows it was found on, such as a reference profile's, which counts as
+    at most 1,000 rows; without it, and after each alarm, the level is learnt from the stream. A fall of the level is
+    no alarm (`improved` says so); the baseline is then learnt anew. Rows that depend on those before them are
+    recognised by how batches of them vary, and weigh less.
+
+    >>> detector = ShiryaevRoberts()
+    >>> outcomes = [i % 5 == 0 for i in range(2000)] + [i % 5 < 3 for i in range(100)]
+    >>> alarm = next(i for i, wrong in enumerate(outcomes) if detector.update(wrong) or detector.drift_detected)
+    >>> 2000 < alarm < 2030, abs(detector.change_point - 2000) < 10
+    (True, True)
+    """
+
+    def __init__(
+        self,
+        *,
+        kind: Literal["errors", "losses"] = "errors",
+        rows_per_alarm: float = 60_000,
+        baseline: tuple[float, float] | None = None,
+    ) -> None:
+        if kind not in RISES:
+            raise DeclarationError(f"a detector is of 'errors' or 'losses', not of {kind!r}")
+        if not 100 <= rows_per_alarm < float("inf"):
+            raise DeclarationError(f"rows_per_alarm: expected at least 100 rows, got {rows_per_alarm!r}")
+        if baseline is not None and not (
+            0 <= baseline[0] <= (1 if kind == "errors" else float("inf")) and baseline[1] > 0
+        ):
+            raise DeclarationError(f"baseline: expected the mean level of {kind} and its rows, got {baseline!r}")
+        self.kind, self.threshold = kind, float(rows_per_alarm)
+        self.drift_detected = self.improved = False
+        self.change_point: int | None = None
+        self._changes = [ratio for ratio, _ in RISES[kind]] + [FALL]
+        self._weights = [weight for _, weight in RISES[kind]] + [1.0]
+        self._scales = np.zeros((kernel.SCALES, kernel.SCALE_FIELDS))
+        self._registers = np.zeros(kernel.REGISTERS)
+        self._registers[kernel.DISPERSION] = 1.0
+        self._statistic = 0.0
+        self._one = (np.zeros(1), np.ones(1))
+        self._arm(baseline)
+
+    @property
+    def statistic(self) -> float:
+        """The evidence for a rise, to be compared with `threshold`; that of the alarm until the next update."""
+        return self._statistic if self.drift_detected else float(self._registers[kernel.RISEN])
+
+    @property
+    def rows(self) -> int:
+        """How many rows were seen."""
+        return int(self._registers[kernel.SEEN])
+
+    @property
+    def dispersion(self) -> float:
+        """How much more the rows vary than independent ones of this level would."""
+        return float(self._registers[kernel.DISPERSION])
+
+    def update(self, value: float) -> None:
+        """Take one outcome."""
+        self.update_block(value, 1)
+
+    def update_block(self, total: float, rows: float) -> None:
+        """Take the sum of several outcomes. Raises ValueError for what cannot be one, and is then as before."""
+        self._check(total, rows)
+        self._one[0][0], self._one[1][0] = total, rows
+        self._advance(*self._one)
+
+    def update_blocks(self, totals: ArrayLike, rows: ArrayLike | None = None) -> int | None:
+        """Take many blocks, or outcomes, until the first alarm; the index of the block that brought it, if any."""
+        sums = np.ascontiguousarray(totals, np.float64)
+        counts = np.ones(len(sums)) if rows is None else np.ascontiguousarray(rows, np.float64)
+        for wrong in np.flatnonzero(~self._possible(sums, counts))[:1]:
+            self._check(sums[wrong], counts[wrong])
+        taken = 0
+        while taken < len(sums):
+            taken += self._advance(sums[taken:], counts[taken:])
+            if self.drift_detected:
+                return taken - 1
+        return None
+
+    def _possible(self, totals: Any, rows: Any) -> Any:
+        most = rows if self.kind == "errors" else np.inf
+        return (totals >= 0) & (totals <= most) & (totals < np.inf) & (rows > 0) & (rows < np.inf)
+
+    def _check(self, total: float, rows: float) -> None:
+        if not self._possible(total, rows):
+            what = "0 or 1" if self.kind == "errors" else "a finite number, 0 or more"
+            raise ValueError(f"the outcome of a row must be {what}; got the sum {total!r} of {rows!r} rows")
+
+    def _advance(self, totals: _Floats, rows: _Floats) -> int:
+        self.drift_detected = self.improved = False
+        if self._levels is None:
+            return self._settle(totals, rows)
+        levels, registers = self._levels, self._registers
+        taken = kernel.advance(
+            totals,
+            rows,
+            levels.slopes,
+            levels.offsets,
+            levels.weights,
+            len(self._changes) - 1,
+            (self.threshold, self.threshold),
+            self.kind == "errors",
+            self._posterior,
+            self._ratios,
+            self._peaks,
+            self._origins,
+            self._scales,
+            registers,
+        )
+        if registers[kernel.RISEN] >= self.threshold:
+            self.drift_detected, self._statistic = True, float(registers[kernel.RISEN])
+            self.change_point = self._origin()
+            self._arm()
+        elif registers[kernel.FALLEN] >= self.threshold:
+            self.improved = True
+            self._arm()
+        return int(taken)
+
+    def _origin(self) -> int:
+        """The row at which the change most likely began."""
+        assert self._levels is not None
+        inside = slice(int(self._registers[kernel.FIRST]), int(self._registers[kernel.LAST]))
+        likely = (self._levels.weights * self._posterior * self._peaks)[:-1, inside]
+        return int(self._origins[:-1, inside].flat[int(likely.argmax())])
+
+    def _arm(self, baseline: tuple[float, float] | None = None) -> None:
+        """Forget the level and learn it from here, or from a baseline that is given."""
+        registers = self._registers
+        registers[[kernel.ROWS, kernel.TOTAL, kernel.RISEN, kernel.FALLEN]] = 0
+        self._levels: Levels | None = None
+        if self.kind == "errors":
+            self._place(error_levels(self._changes, self._weights), baseline)
+        elif baseline is not None and baseline[0] > 0:
+            self._place(loss_levels(baseline[0], self._changes, self._weights), baseline)
+
+    def _place(self, levels: Levels, known: tuple[float, float] | None) -> None:
+        self._levels = levels
+        self._posterior = levels.prior.copy()
+        self._ratios = np.zeros_like(levels.weights)
+        self._peaks = np.zeros_like(levels.weights)
+        self._origins = np.zeros_like(levels.weights)
+        self._registers[[kernel.FIRST, kernel.LAST]] = 0, len(levels.prior)
+        if known is not None:
+            count = min(known[1], _MOST_BASELINE_ROWS)
+            density = count * (known[0] * levels.slopes[0] + levels.offsets[0])
+            self._posterior *= np.exp(density - density.max())
+            self._posterior /= self._posterior.sum()
+            self._registers[[kernel.ROWS, kernel.TOTAL]] = count, count * known[0]
+
+    def _settle(self, totals: _Floats, rows: _Floats) -> int:
+        """Take losses until their size is known."""
+        registers = self._registers
+        for taken, (total, count) in enumerate(zip(totals.tolist(), rows.tolist(), strict=True), 1):
+            registers[[kernel.ROWS, kernel.TOTAL, kernel.SEEN]] += count, total, count
+            if registers[kernel.ROWS] >= kernel.SETTLED and registers[kernel.TOTAL] > 0:
+                known = registers[kernel.TOTAL] / registers[kernel.ROWS], registers[kernel.ROWS]
+                self._place(loss_levels(known[0], self._changes, self._weights), known)
+                return taken
+        return len(totals)
