@@ -1,5 +1,6 @@
 """The same columns as polars and as pandas: the edges to expressions and to models."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -7,6 +8,7 @@ import pandas as pd
 import polars as pl
 import pyarrow as pa
 import pyarrow.compute as pc
+from numpy.typing import NDArray
 
 
 def to_polars(table: pa.Table) -> pl.DataFrame:
@@ -37,8 +39,21 @@ def to_model_frame(table: pa.Table, features: list[str]) -> pd.DataFrame:
     return pd.DataFrame({name: _column(table[name]) for name in features})
 
 
+def to_model_matrix(table: pa.Table, features: Sequence[str]) -> NDArray[np.float64] | None:
+    """The same numbers without a frame around them; None if a feature is text."""
+    columns = [table.column(name) for name in features]
+    if any(pa.types.is_string(column.type) or pa.types.is_large_string(column.type) for column in columns):
+        return None
+    matrix = np.empty((table.num_rows, len(columns)))
+    for place, column in enumerate(columns):
+        matrix[:, place] = _column(column)
+    return matrix
+
+
 def _column(column: pa.ChunkedArray) -> "np.ndarray[Any, Any] | pd.Series[Any]":
     if pa.types.is_string(column.type) or pa.types.is_large_string(column.type):
         return pd.Series(column.to_pylist(), dtype=object)
-    values: np.ndarray[Any, Any] = pc.cast(column, pa.float64(), safe=False).to_numpy(zero_copy_only=False)
+    if column.type != pa.float64():
+        column = pc.cast(column, pa.float64(), safe=False)
+    values: np.ndarray[Any, Any] = column.to_numpy(zero_copy_only=False)
     return values

@@ -60,6 +60,7 @@ class Task:
             for name in self._written
             if plan.suffix_out(name) in plan.contracts
         }
+        self._columns = {name: plan.output_contract(name).arrow.names for name in self._encoders}
         self._from_events = stages[0] == STAGES[0]
         self._state: dict[int, PartitionState] = {}
 
@@ -226,12 +227,12 @@ class Task:
             _count(counts.warned, name, number)
 
     def _encode(self, stage: str, batch: Batch, records: Records) -> Output:
-        contract = self.plan.output_contract(stage)
-        table = batch.table
+        table, columns = batch.table, self._columns[stage]
         if "source_partition" not in table.column_names:
-            table = table.append_column("source_partition", pa.array(batch.origin.partition))
-            table = table.append_column("source_offset", pa.array(batch.origin.offset))
-        values = self._encoders[stage].encode(table.select(contract.arrow.names))
+            place = [pa.array(batch.origin.partition), pa.array(batch.origin.offset)]
+            names = [*table.column_names, "source_partition", "source_offset"]
+            table = pa.Table.from_arrays([*table.columns, *place], names=names)
+        values = self._encoders[stage].encode(table if table.column_names == columns else table.select(columns))
         rows = batch.origin.row
         keys = records.keys if len(rows) == len(records) else list(map(records.keys.__getitem__, rows.tolist()))
         return Output(self.plan.output_of(stage), batch.origin.partition, batch.origin.timestamp, keys, values)

@@ -3,6 +3,7 @@
 import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import reduce
 from typing import Any
 
 import numpy as np
@@ -13,6 +14,7 @@ from threadpoolctl import ThreadpoolController  # type: ignore[import-untyped]
 
 from tidemill.processors.online_inference.isolation import Failure, Rows, score_rows
 from tidemill.processors.online_inference.rowwise import is_rowwise, without_names
+from tidemill.processors.online_inference.shortcuts import shortcut
 from tidemill.processors.online_inference.target import Target
 from tidemill.schemas.errors import ModelError
 
@@ -42,14 +44,18 @@ class Scorer:
         # To take a frame apart and compare its columns' names costs scikit-learn more than most models' arithmetic.
         self._names = list(getattr(model, "feature_names_in_", ()))
         bare = without_names(model) if self._names else None
-        self._bare = None if bare is None else _Calls.of(bare, target)
+        self._bare = None if bare is None else _Calls.of(bare, target, shortcut)
         # A model that takes one row at a time has no shape to depend on.
         self._fill = hasattr(model, "predict_proba" if target.classes else "predict")
         # Made here, since it knows the libraries that are loaded by now: the model has brought its own.
         self._libraries = ThreadpoolController()
 
-    def score(self, frame: pd.DataFrame) -> tuple[Scores, list[Failure]]:
-        """Score every row; failed rows hold NaN and are listed."""
+    def takes_matrix(self, features: Sequence[str]) -> bool:
+        """Whether the model may be shown these features, if all are numbers, as a matrix instead of a frame."""
+        return self._bare is not None and list(features) == self._names
+
+    def score(self, frame: pd.DataFrame | Scores) -> tuple[Scores, list[Failure]]:
+        """Score every row; failed rows hold NaN and are listed. Only what `takes_matrix` is given one."""
         scores = np.full((len(frame), self._width), np.nan)
         failures: list[Failure] = []
         batch, call = self._prepared(frame)
@@ -77,11 +83,14 @@ class Scorer:
                 )
         return scores, sorted(failures, key=lambda failure: failure.row)
 
-    def _prepared(self, frame: pd.DataFrame) -> tuple[Any, Callable[[Any], Scores]]:
+    def _prepared(self, frame: pd.DataFrame | Scores) -> tuple[Any, Callable[[Any], Scores]]:
         """What the blocks are cut from, and what is called on them."""
         calls, batch = self._named, frame
-        if self._bare is not None and list(frame.columns) == self._names and (frame.dtypes == np.float64).all():
-            calls, batch = self._bare, frame.to_numpy()
+        if isinstance(frame, pd.DataFrame) and self.takes_matrix(frame.columns) and (frame.dtypes == np.float64).all():
+            batch = frame.to_numpy()
+        if isinstance(batch, np.ndarray):
+            assert self._bare is not None, "this model is to be shown frames"
+            calls = self._bare
         if calls.transform is not None and len(frame):
             try:
                 return calls.transform(batch), calls.final
@@ -99,12 +108,22 @@ class _Calls:
     final: Callable[[Any], Scores]
 
     @staticmethod
-    def of(model: Any, target: Target) -> "_Calls":
+    def of(model: Any, target: Target, quick: Callable[[Any], Any] = lambda part: part) -> "_Calls":
+        """`quick` gives what is called in place of a part."""
         if isinstance(model, Pipeline) and len(model.steps) > 1 and is_rowwise(model[:-1]):
-            transform, final = model[:-1].transform, _adapter(model[-1], target)
+            transform, final = _transform(model, quick), _adapter(quick(model[-1]), target)
             return _Calls(lambda batch: final(_in_order(transform(batch))), transform, final)
-        whole = _adapter(model, target)
+        whole = _adapter(quick(model), target)
         return _Calls(whole, None, whole)
+
+
+def _transform(model: Pipeline, quick: Callable[[Any], Any]) -> Callable[[Any], Any]:
+    """All but the last step of a pipeline."""
+    parts = [quick(part) for _, part in model.steps[:-1]]
+    if any(part is before for part, (_, before) in zip(parts, model.steps, strict=False)):
+        whole: Callable[[Any], Any] = model[:-1].transform
+        return whole
+    return lambda rows: reduce(lambda made, part: part.transform(made), parts, rows)
 
 
 def _block(batch: Any, rows: Rows) -> Any:

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from tidemill.processors.frames import to_model_frame
+from tidemill.processors.frames import to_model_frame, to_model_matrix
 from tidemill.processors.online_inference.isolation import Failure
 from tidemill.processors.online_inference.scorer import Scorer, Scores
 from tidemill.processors.online_inference.target import Target
@@ -50,6 +50,8 @@ class OnlineInference:
         self._target = target
         self._prior = target.prior_row()
         self.model: ServedModel | None = None
+        self._schemas: tuple[pa.Schema, pa.Schema] | None = None
+        """The features' that came last, and the predictions' for it."""
 
     def serve(self, model: ServedModel | None) -> None:
         """Use another model from the next batch on."""
@@ -70,9 +72,12 @@ class OnlineInference:
         if self.model is None:
             return self._without_model(batch)
         model, version = self.model, self.model.version
-        frame = to_model_frame(batch.table, list(model.features))
+        takes_matrix = model.scorer.takes_matrix(model.features)
+        shown = to_model_matrix(batch.table, model.features) if takes_matrix else None
+        if shown is None:
+            shown = to_model_frame(batch.table, list(model.features))
         try:
-            scores, failures = model.call(lambda: model.scorer.score(frame))
+            scores, failures = model.call(lambda: model.scorer.score(shown))
         except ModelDeadline as error:
             return self._none_of(batch, version, "model_deadline", f"{error} (model {version})")
         rejected = tuple(Rejection(f.row, f.reason, f"{f.message} (model {version})") for f in failures)
@@ -100,11 +105,13 @@ class OnlineInference:
         return Processed(empty.with_table(self._predictions(empty, version, scores)), rejected)
 
     def _predictions(self, batch: Batch, version: str, scores: np.ndarray[Any, np.dtype[np.float64]]) -> pa.Table:
-        fields = self.prediction_fields(batch.table.schema)
-        columns: dict[str, Any] = {name: batch.table[name] for name in SYSTEM_FIELDS}
-        columns["model_version"] = pa.repeat(pa.scalar(version, pa.string()), len(batch))
-        columns |= self._target.answers(scores)
-        return pa.Table.from_pydict(columns, schema=pa.schema(fields))
+        features = batch.table.schema
+        if self._schemas is None or not features.equals(self._schemas[0]):
+            self._schemas = features, pa.schema(self.prediction_fields(features))
+        columns: list[Any] = [batch.table[name] for name in SYSTEM_FIELDS]
+        columns.append(pa.repeat(pa.scalar(version, pa.string()), len(batch)))
+        columns += self._target.answers(scores).values()
+        return pa.Table.from_arrays(columns, schema=self._schemas[1])
 
     def stores(self, partition: int) -> Mapping[str, Store]:  # noqa: ARG002
         """It keeps no state per key."""

@@ -19,16 +19,23 @@ class Outcome:
     raised: Mapping[int, str]
 
 
-def evaluate(frame: pl.DataFrame, checks: Sequence[Check]) -> list[Outcome]:
-    """Each check's outcome; a row for which its expression raises does not pass it.
+class Evaluation:
+    """Checks whose expressions are evaluated together; each must treat each row by itself."""
 
-    Every expression must treat each row by itself.
-    """
-    try:
-        together = frame.select(_passes(given).alias(str(i)) for i, given in enumerate(checks))
-    except FAILURES:
-        return [_by_itself(frame, given) for given in checks]
-    return [Outcome(together[str(i)].to_numpy(), {}) for i in range(len(checks))]
+    def __init__(self, checks: Sequence[Check]) -> None:
+        self.checks = checks
+        # Made once: to build expressions takes about as long as to evaluate them on a few rows.
+        self._passes = [_passes(given).alias(str(i)) for i, given in enumerate(checks)]
+
+    def outcomes(self, frame: pl.DataFrame) -> list[Outcome]:
+        """Each check's outcome; a row for which its expression raises does not pass it."""
+        if not self.checks:
+            return []
+        try:
+            together = frame.select(self._passes)
+        except FAILURES:
+            return [_by_itself(frame, given) for given in self.checks]
+        return [Outcome(column.to_numpy(), {}) for column in together.get_columns()]
 
 
 def _by_itself(frame: pl.DataFrame, given: Check) -> Outcome:

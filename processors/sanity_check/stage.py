@@ -13,7 +13,7 @@ from tidemill.processors.frames import to_polars
 from tidemill.processors.sanity_check.checks import CUSTOM, EVENT_TIME, RECORD_TIME, WATERMARK, Check
 from tidemill.processors.sanity_check.constraints import NanPolicy as NanPolicy
 from tidemill.processors.sanity_check.constraints import calendar_range, contract_checks, describe_failure
-from tidemill.processors.sanity_check.evaluation import Outcome, evaluate
+from tidemill.processors.sanity_check.evaluation import Evaluation, Outcome
 from tidemill.processors.sanity_check.seen_ids import SeenIds
 from tidemill.processors.stage import Store
 from tidemill.schemas.batch import Batch, Origin, Processed, Rejection
@@ -21,6 +21,7 @@ from tidemill.schemas.contract import Contract
 from tidemill.schemas.errors import DeclarationError, nearest
 
 _NEVER = np.iinfo(np.int64).min
+_MICROS = {"s": 1_000_000, "ms": 1_000, "us": 1}
 _EARLIEST, _LATEST = calendar_range(pa.timestamp("us"))
 
 
@@ -57,8 +58,13 @@ class SanityCheck:
                         f"check {given.name}: {contract.name} has no field {field!r}{nearest(field, known)}"
                     )
         rowwise = [*contract_checks(contract, nan=nan), *checks]
-        self._checks = [c for c in rowwise if c.ok is not None and WATERMARK not in c.ok.meta.root_names()]
-        self._late = [c for c in rowwise if c.ok is not None and WATERMARK in c.ok.meta.root_names()]
+        read = [(c, c.ok.meta.root_names()) for c in rowwise if c.ok is not None]
+        self._checks = Evaluation([c for c, roots in read if WATERMARK not in roots])
+        self._late = Evaluation([c for c, roots in read if WATERMARK in roots])
+        self._read = {name for _, roots in read for name in roots}
+        # The time is always read: polars knows how many rows there are by having a column.
+        self._columns = [name for name in known if name in self._read | {event_time}]
+        self._event_time = self._clipped_time().alias(EVENT_TIME)
         uniques = [c for c in checks if c.ok is None]
         if len(uniques) > 1:
             raise DeclarationError("unique() is declared twice; once is enough")
@@ -71,7 +77,7 @@ class SanityCheck:
     def _probe(self) -> None:
         """Find at start, not at the first event, that a check does not fit its fields or mixes rows."""
         frame = self._frame(Batch(self._contract.arrow.empty_table(), _no_origin()))
-        for given in [*self._checks, *self._late]:
+        for given in [*self._checks.checks, *self._late.checks]:
             assert given.ok is not None
             try:
                 result = frame.with_columns(pl.lit(0).alias(WATERMARK)).select(given.ok.alias("ok"))
@@ -96,11 +102,10 @@ class SanityCheck:
             batch = batch.with_table(_nan_to_null(batch.table, self._contract))
         frame = self._frame(batch)
         verdict = _Verdict(len(batch))
-        for given, outcome in zip(self._checks, evaluate(frame, self._checks), strict=True):
-            verdict.judge(given, outcome)
-        late = frame.with_columns(pl.Series(WATERMARK, self._advance(batch, frame, verdict.good)))
-        for given, outcome in zip(self._late, evaluate(late, self._late), strict=True):
-            verdict.judge(given, outcome)
+        verdict.judge_all(self._checks, frame)
+        watermark = self._advance(batch, verdict.good)
+        if self._late.checks:
+            verdict.judge_all(self._late, frame.with_columns(pl.Series(WATERMARK, watermark)))
         if self._unique is not None:
             passed = batch.origin.passed
             # A copy has the id of the event that it is a copy of, and that was the first to have it.
@@ -115,28 +120,39 @@ class SanityCheck:
         return Processed(batch.take(np.flatnonzero(verdict.good)), rejections, verdict.warnings)
 
     def _frame(self, batch: Batch) -> pl.DataFrame:
-        frame = to_polars(batch.table)
-        return frame.with_columns(
-            pl.Series(RECORD_TIME, _record_times(batch.origin)),
-            self._event_time().alias(EVENT_TIME),
-        )
+        """What the checks read."""
+        frame = to_polars(batch.table.select(self._columns))
+        if RECORD_TIME in self._read:
+            frame = frame.with_columns(pl.Series(RECORD_TIME, _record_times(batch.origin)))
+        return frame.with_columns(self._event_time) if EVENT_TIME in self._read else frame
 
-    def _event_time(self) -> pl.Expr:
+    def _clipped_time(self) -> pl.Expr:
         """Microseconds since the epoch; what no calendar holds is clipped here, and rejected by a check."""
         kind = self._contract.arrow.field(self._time).type
         low, high = calendar_range(kind)
         time = pl.col(self._time).to_physical().clip(low, high)
-        return time // 1_000 if kind.unit == "ns" else time * {"s": 1_000_000, "ms": 1_000, "us": 1}[kind.unit]
+        return time // 1_000 if kind.unit == "ns" else time * _MICROS[kind.unit]
 
-    def _advance(self, batch: Batch, frame: pl.DataFrame, good: NDArray[np.bool_]) -> NDArray[np.int64]:
+    def _event_times(self, batch: Batch) -> NDArray[np.int64]:
+        """The same as an array, with the earliest of all numbers for null."""
+        column = batch.table[self._time]
+        low, high = calendar_range(column.type)
+        time = np.clip(column.to_numpy(zero_copy_only=False).view(np.int64), low, high)
+        micros: NDArray[np.int64] = time // 1_000 if column.type.unit == "ns" else time * _MICROS[column.type.unit]
+        if column.null_count:
+            micros[column.is_null().to_numpy()] = _NEVER
+        return micros
+
+    def _advance(self, batch: Batch, good: NDArray[np.bool_]) -> NDArray[np.int64]:
         """The watermark that each row met, and move it by the good rows."""
-        times = np.where(good, frame[EVENT_TIME].to_numpy(), _NEVER).astype(np.int64)
+        event_times = self._event_times(batch)
+        times = np.where(good, event_times, _NEVER)
         met = np.empty(len(batch), dtype=np.int64)
         for partition, rows in batch.partitions():
             start = self._watermarks.get(partition, _NEVER)
             after = np.maximum.accumulate(np.concatenate([[start], times[rows]]))
             # Before a partition's first good event nothing is late: each row then meets its own time.
-            met[rows] = np.where(after[:-1] == _NEVER, frame[EVENT_TIME].to_numpy()[rows], after[:-1])
+            met[rows] = np.where(after[:-1] == _NEVER, event_times[rows], after[:-1])
             self._watermarks[partition] = int(after[-1])
         return met
 
@@ -195,6 +211,10 @@ class _Verdict:
         self.warnings: dict[str, int] = {}
         self.flagged: dict[str, NDArray[np.bool_]] = {}
         self._failed: dict[int, tuple[Check, str | None]] = {}
+
+    def judge_all(self, evaluation: Evaluation, frame: pl.DataFrame) -> None:
+        for given, outcome in zip(evaluation.checks, evaluation.outcomes(frame), strict=True):
+            self.judge(given, outcome)
 
     def judge(self, given: Check, outcome: Outcome) -> None:
         fails = ~outcome.ok & self.good

@@ -1,6 +1,7 @@
 """Columns to messages: every column to the bytes of its values, then row by row."""
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import pyarrow as pa
@@ -12,6 +13,15 @@ from tidemill.schemas.contract import Contract, Field
 from tidemill.schemas.errors import EncodeError, nearest
 
 
+@dataclass(frozen=True)
+class _Fit:
+    """Where tables of a schema have the contract's columns, and which of these are to be cast."""
+
+    schema: pa.Schema
+    places: tuple[int, ...]
+    casts: tuple[bool, ...]
+
+
 class Encoder:
     """Writes tables as messages of one contract."""
 
@@ -19,36 +29,52 @@ class Encoder:
         self._contract = contract
         self._fields = [(field, writer_of(field.node)) for field in contract.fields]
         self._program = compile_program(contract.node, contract.node, contract.arrow)
+        self._last: _Fit | None = None
         self._loose = {field.name: _rebuilt(field.arrow, lambda leaf: leaf) for field in contract.fields}
         self._stored = {field.name: _rebuilt(field.arrow, _integer) for field in contract.fields}
 
     def encode(self, table: pa.Table, prefix: bytes) -> list[bytes]:
         """One message per row; raises EncodeError that names the row and the field."""
-        names = [field.name for field, _ in self._fields]
-        for name in table.column_names:
-            if name not in names:
-                raise EncodeError(f"{self._contract.name} has no field {name!r}{nearest(name, names)}")
-        fitted = pa.table([self._fitted(table, field) for field, _ in self._fields], names=names)
+        columns = self._fitted(table)
         if self._program is not None:
-            encoding = Encoding(self._program, fitted)
+            encoding = Encoding(self._program, columns, table.num_rows)
             if encoding.fits:
                 return encoding.messages(prefix)
-        parts = [self._column(fitted, field, write) for field, write in self._fields]
+        parts = [
+            self._column(column, field, write) for column, (field, write) in zip(columns, self._fields, strict=True)
+        ]
         join = b"".join
         return [prefix + join(row) for row in zip(*parts, strict=True)] if parts else [prefix] * table.num_rows
 
-    def _fitted(self, table: pa.Table, field: Field) -> pa.ChunkedArray:
-        """The column in the contract's type, with nulls only where it has them."""
-        if table.column_names.count(field.name) != 1:
-            raise EncodeError(f"{self._contract.name}: expected one column {field.name!r}; got {table.column_names}")
-        column = self._cast(table[field.name], field)
-        if column.null_count and not field.nullable:
-            row = column.is_null().index(True).as_py()
-            raise self._error(row, field, "null")
-        return column
+    def _fitted(self, table: pa.Table) -> list[pa.ChunkedArray]:
+        """The columns in the contract's order and types, with nulls only where it has them."""
+        # Batch after batch is of one schema: what was found of it need not be compared name by name again.
+        schema, fit = table.schema, self._last
+        if fit is None or not schema.equals(fit.schema):
+            fit = self._last = self._fit(schema)
+        columns = []
+        for (field, _), place, cast in zip(self._fields, fit.places, fit.casts, strict=True):
+            column = self._cast(table.column(place), field) if cast else table.column(place)
+            if not field.nullable and column.null_count:
+                raise self._error(column.is_null().index(True).as_py(), field, "null")
+            columns.append(column)
+        return columns
 
-    def _column(self, table: pa.Table, field: Field, write: Write) -> list[bytes]:
-        values = table[field.name].cast(self._stored[field.name]).to_pylist()
+    def _fit(self, schema: pa.Schema) -> "_Fit":
+        names, found = [field.name for field, _ in self._fields], schema.names
+        for name in found:
+            if name not in names:
+                raise EncodeError(f"{self._contract.name} has no field {name!r}{nearest(name, names)}")
+        for name in names:
+            if found.count(name) != 1:
+                raise EncodeError(f"{self._contract.name}: expected one column {name!r}; got {found}")
+        places = tuple(map(found.index, names))
+        wanted = (field.arrow for field, _ in self._fields)
+        casts = tuple(schema.field(place).type != kind for place, kind in zip(places, wanted, strict=True))
+        return _Fit(schema, places, casts)
+
+    def _column(self, column: pa.ChunkedArray, field: Field, write: Write) -> list[bytes]:
+        values = column.cast(self._stored[field.name]).to_pylist()
         try:
             return [write(value) for value in values]
         except (Unwritable, OverflowError):
@@ -63,8 +89,6 @@ class Encoder:
         raise AssertionError("a value that could not be written can")
 
     def _cast(self, column: pa.ChunkedArray, field: Field) -> pa.ChunkedArray:
-        if column.type == field.arrow:
-            return column
         if not _lossless(column.type, field.arrow):
             raise self._error(None, field, f"a column of {column.type}; cast it where that is meant")
         try:
