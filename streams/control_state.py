@@ -1,0 +1,144 @@
+"""What the control plane knows, and what follows from each record: windows, judgements, incidents. No Kafka, no clock."""
+
+import json
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Generic, Protocol, TypeVar
+
+from tidemill.processors.drift.incident import Action, Finding, Incident, Span
+from tidemill.processors.drift.incidents import Incidents
+from tidemill.processors.drift.windows import Delta, Mergeable, Merged, WindowKey, Windows
+
+T = TypeVar("T", bound=Mergeable)
+_PROGRESS, _WINDOW = "progress", "window|"
+
+
+@dataclass(frozen=True)
+class Judgement:
+    """What was found in a window, and of which (kind, slice) it was looked for: there, what was not found is quiet."""
+
+    findings: Sequence[Finding]
+    covered: Collection[tuple[str, str]]
+
+
+class Judge(Protocol[T]):
+    """Says what is wrong with a complete window."""
+
+    def window(self, span: Span, kind: str, profiles: Mapping[WindowKey, Merged[T]]) -> Judgement:
+        """Decided by the profiles and by the windows before this one."""
+        ...
+
+    def save(self) -> object:
+        """What it remembers, as JSON can hold it."""
+        ...
+
+    def restore(self, saved: object) -> None:
+        """Begin with what was saved."""
+        ...
+
+
+@dataclass
+class Step:
+    """What some records have led to: alerts to send, then entries to keep (None is deleted), in this order."""
+
+    alerts: list[Incident] = field(default_factory=list)
+    entries: list[tuple[str, bytes | None]] = field(default_factory=list)
+
+
+class ControlState(Generic[T]):
+    """The state of the control plane, moved on by one record at a time.
+
+    `drain` says what to do after some records: send the alerts, then keep the entries, in order, and only then give the
+    records back as read. Whenever that is cut off, `restore` with the entries that were kept, and the records given again
+    from any that were not given back, lead to the same alerts: ids and revisions are the same, so what was sent already
+    can be told by them.
+    """
+
+    def __init__(
+        self,
+        windows: Windows[T],
+        incidents: Incidents,
+        judge: Judge[T],
+        pack: Callable[[T], bytes],
+        unpack: Callable[[bytes], T],
+    ) -> None:
+        self.windows, self.incidents, self._judge = windows, incidents, judge
+        self._pack, self._unpack = pack, unpack
+        self._dirty: set[WindowKey] = set()
+        self._gone: list[WindowKey] = []
+        self._moved = False
+        self._told: list[Incident] = []
+
+    def take(self, delta: Delta[T]) -> None:
+        """A profile of a partition."""
+        if delta.place <= self.windows.place:
+            return
+        self._moved = True
+        if self.windows.add(delta):
+            self._dirty.add(delta.key)
+        self._close()
+
+    def act(self, action: Action) -> None:
+        """Somebody's action."""
+        self._told += self.incidents.act(action)
+
+    def tick(self, now: int) -> None:
+        """The time on the clock, while no records come."""
+        self.windows.tick(now)
+        self._close()
+
+    def drain(self) -> Step:
+        """What has to be done since this was last asked."""
+        step = Step(self._told)
+        for key in sorted(self._dirty & self.windows.open.keys()):
+            step.entries.append((f"{_WINDOW}{key}", self._packed(self.windows.open[key])))
+        step.entries += self.incidents.entries().items()
+        if self._moved:
+            progress = {"windows": self.windows.progress(), "judge": self._judge.save()}
+            step.entries.append((_PROGRESS, json.dumps(progress).encode()))
+        step.entries += [(f"{_WINDOW}{key}", None) for key in self._gone]
+        self._told, self._dirty, self._gone, self._moved = [], set(), [], False
+        return step
+
+    def restore(self, entries: Mapping[str, bytes]) -> None:
+        """Begin with what was kept."""
+        found = {WindowKey.parse(key[len(_WINDOW) :]): v for key, v in entries.items() if key.startswith(_WINDOW)}
+        windows = {key: self._unpacked(value) for key, value in found.items()}
+        self.incidents.restore(
+            {key: value for key, value in entries.items() if not key.startswith((_WINDOW, _PROGRESS))}
+        )
+        if _PROGRESS in entries:
+            progress = json.loads(entries[_PROGRESS])
+            self.windows.restore(progress["windows"], windows)
+            self._judge.restore(progress["judge"])
+        else:
+            self.windows.open = windows
+        self._gone += [key for key in windows if key not in self.windows.open]
+
+    def _close(self) -> None:
+        for span, kind, profiles in self.windows.due():
+            judgement = self._judge.window(span, kind, profiles)
+            offsets = _union(merged.offsets for merged in profiles.values())
+            self._told += self.incidents.judged(
+                span, lambda series: (series[0], series[2]) in judgement.covered, judgement.findings, offsets
+            )
+            self._gone += profiles
+            self._moved = True
+
+    def _packed(self, merged: Merged[T]) -> bytes:
+        head = {"place": merged.place, "offsets": [[p, *ends] for p, ends in sorted(merged.offsets.items())]}
+        return json.dumps(head).encode() + b"\n" + self._pack(merged.profile)
+
+    def _unpacked(self, value: bytes) -> Merged[T]:
+        head, _, profile = value.partition(b"\n")
+        saved = json.loads(head)
+        return Merged(self._unpack(profile), saved["place"], {p: (first, last) for p, first, last in saved["offsets"]})
+
+
+def _union(all_offsets: Iterable[Mapping[int, tuple[int, int]]]) -> tuple[tuple[int, int, int], ...]:
+    found: dict[int, tuple[int, int]] = {}
+    for offsets in all_offsets:
+        for partition, (first, last) in offsets.items():
+            low, high = found.get(partition, (first, last))
+            found[partition] = min(low, first), max(high, last)
+    return tuple((partition, *ends) for partition, ends in sorted(found.items()))
