@@ -1,4 +1,4 @@
-"""What the control plane knows, and what follows from each record: windows, judgements, incidents. No Kafka, no clock."""
+"""What the control plane knows, and what follows from each record. No Kafka, no clock."""
 
 import json
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
@@ -49,9 +49,8 @@ class ControlState(Generic[T]):
     """The state of the control plane, moved on by one record at a time.
 
     `drain` says what to do after some records: send the alerts, then keep the entries, in order, and only then give the
-    records back as read. Whenever that is cut off, `restore` with the entries that were kept, and the records given again
-    from any that were not given back, lead to the same alerts: ids and revisions are the same, so what was sent already
-    can be told by them.
+    records back as read. Whenever that is cut off, `restore` with the entries that were kept, and all records again that
+    were not given back, lead to the same alerts, with the same ids and revisions.
     """
 
     def __init__(
@@ -119,9 +118,7 @@ class ControlState(Generic[T]):
         for span, kind, profiles in self.windows.due():
             judgement = self._judge.window(span, kind, profiles)
             offsets = _union(merged.offsets for merged in profiles.values())
-            self._told += self.incidents.judged(
-                span, lambda series: (series[0], series[2]) in judgement.covered, judgement.findings, offsets
-            )
+            self._told += self.incidents.judged(span, judgement.covered, judgement.findings, offsets)
             self._gone += profiles
             self._moved = True
 

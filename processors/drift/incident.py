@@ -1,6 +1,6 @@
 """One incident: the findings of one detector on one thing, from the first until it is quiet."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal, Self
 
@@ -57,8 +57,8 @@ class Action:
 class Incident:
     """An incident as it stands, after the window that ends at `applied`.
 
-    `finding` is the last one, found in `span`. `told_severity` and `told_statistic` are those of the last record about it,
-    since when `silent` windows have found it again; it was not found in the last `quiet` ones.
+    `finding` is the last one, found in `span`. `told_severity` and `told_statistic` are those of the last record about
+    it, since when `silent` windows have found it again; it was not found in the last `quiet` ones.
     """
 
     id: str
@@ -80,22 +80,22 @@ class Incident:
     acted: int = -1
 
     @classmethod
-    def opened(cls, identity: str, finding: Finding, span: Span, offsets: Sequence[tuple[int, int, int]]) -> Self:
+    def opened(cls, identity: str, finding: Finding, span: Span, offsets: Offsets) -> Self:
         """A new one."""
-        return cls(identity, finding, span, tuple(offsets), span.end, span.end, span.end)
+        return cls(identity, finding, span, offsets, span.end, span.end, span.end)
 
     @property
     def series(self) -> Series:
         """What it is about."""
         return self.finding.series
 
-    def found_in(self, span: Span, finding: Finding, offsets: Sequence[tuple[int, int, int]]) -> Self:
+    def found_in(self, span: Span, finding: Finding, offsets: Offsets) -> Self:
         """It was found again."""
         return replace(
             self,
             finding=finding,
             span=span,
-            offsets=tuple(offsets),
+            offsets=offsets,
             applied=span.end,
             silent=self.silent + 1,
             quiet=0,

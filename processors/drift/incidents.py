@@ -2,21 +2,19 @@
 
 import hashlib
 import json
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from tidemill.processors.drift.incident import Action, Finding, Incident, Series, Span
-
-Covers = Callable[[Series], bool]
+from tidemill.processors.drift.incident import Action, Finding, Incident, Offsets, Series, Span
 
 
 @dataclass(frozen=True)
 class IncidentPolicy:
     """When an open incident is told of again, and when it is over.
 
-    `resolve_after` quiet windows resolve it. While it lasts it is told of again when its severity rises, when its statistic
-    has moved by the share `material` of what was told last, and every `remind_every` windows.
+    `resolve_after` quiet windows resolve it. While it lasts it is told of again when its severity rises, when its
+    statistic has moved by the share `material` of what was told last, and every `remind_every` windows.
     """
 
     resolve_after: int = 3
@@ -27,11 +25,11 @@ class IncidentPolicy:
 class Incidents:
     """The open incidents of a pipeline, at most one for each kind, subject, slice and detector.
 
-    What it answers depends on what it is given and in what order, and on nothing else. Each incident remembers the end of
-    the last window that counted for it, and the last action: what is given again after a restart changes nothing.
+    What it answers depends on what it is given and in what order, and on nothing else. Each incident remembers the end
+    of the last window that counted for it, and the last action: what is given again after a restart changes nothing.
     """
 
-    def __init__(self, pipeline: str, policy: IncidentPolicy = IncidentPolicy()) -> None:  # noqa: B008 - it is frozen
+    def __init__(self, pipeline: str, policy: IncidentPolicy = IncidentPolicy()) -> None:
         self._pipeline, self._policy = pipeline, policy
         self._open: dict[Series, Incident] = {}
         self._mutes: dict[Series, Action] = {}
@@ -43,24 +41,23 @@ class Incidents:
         """Those that are open, muted ones as well."""
         return list(self._open.values())
 
-    def found(
-        self, span: Span, findings: Iterable[Finding], offsets: Sequence[tuple[int, int, int]] = ()
-    ) -> list[Incident]:
+    def found(self, span: Span, findings: Iterable[Finding], offsets: Offsets = ()) -> list[Incident]:
         """Findings between windows, as sequential detectors make them; returns the incidents to tell of."""
         told = (self._take(span, finding, offsets) for finding in findings)
         return [incident for incident in told if incident is not None]
 
     def judged(
-        self, span: Span, covers: Covers, findings: Iterable[Finding], offsets: Sequence[tuple[int, int, int]] = ()
+        self, span: Span, covered: Collection[tuple[str, str]], findings: Iterable[Finding], offsets: Offsets = ()
     ) -> list[Incident]:
-        """A closed window and all that was found in it; `covers` says what it could have been found of.
+        """A closed window and all that was found in it; `covered` are the (kind, slice) that it was looked for in.
 
-        What it covers and was not found is quiet. Returns the incidents to tell of.
+        What is covered and was not found is quiet. Returns the incidents to tell of.
         """
         loud = {finding.series: finding for finding in findings}
         told = self.found(span, loud.values(), offsets)
         for series, incident in sorted(self._open.items()):
-            if series not in loud and incident.applied < span.end and covers(series):
+            kind, _, where, _ = series
+            if series not in loud and incident.applied < span.end and (kind, where) in covered:
                 quiet = replace(incident, quiet=incident.quiet + 1, applied=span.end)
                 if quiet.quiet < self._policy.resolve_after:
                     self._keep(quiet)
@@ -69,7 +66,7 @@ class Incidents:
         return told
 
     def act(self, action: Action) -> list[Incident]:
-        """Somebody's action on an incident; one that has not opened yet is waited for. Returns the incidents to tell of."""
+        """Somebody's action; an incident that has not opened yet is waited for. Returns the incidents to tell of."""
         incident = next((each for each in self._open.values() if each.id == action.id), None)
         if incident is None:
             self._early[action.id] = action
@@ -109,7 +106,7 @@ class Incidents:
     def _waiting(self) -> list[object]:
         return [vars(action) for action in self._early.values()]
 
-    def _take(self, span: Span, finding: Finding, offsets: Sequence[tuple[int, int, int]]) -> Incident | None:
+    def _take(self, span: Span, finding: Finding, offsets: Offsets) -> Incident | None:
         known = self._open.get(finding.series)
         if known is None:
             opened = Incident.opened(self._id(finding.series, span), finding, span, offsets)

@@ -42,8 +42,8 @@ class WindowKey:
 class Delta(Generic[T]):
     """What a partition adds to a window.
 
-    `place` is the record's offset on the topic of profiles, `seen` its timestamp in epoch milliseconds. `time` is the event
-    time that the source partition had reached with these rows, `first` and `last` are their offsets there.
+    `place` is the record's offset on the topic of profiles, `seen` its timestamp in epoch milliseconds. `time` is the
+    event time that the source partition had reached with these rows, `first` and `last` are their offsets there.
     """
 
     key: WindowKey
@@ -74,14 +74,14 @@ class _Source:
 class Windows(Generic[T]):
     """Profiles by window. A window of a kind is complete when every active partition has passed its end and the grace.
 
-    A partition has passed a time when its own records say so, and what it adds to a window after that is late: it is left
-    out. So a window's content is decided by each partition's records alone, not by how the partitions' records mix.
+    A partition has passed a time when its own records say so, and what it adds to a window after that is late: it is
+    left out. So a window's content is decided by each partition's records alone, not by how those of several mix.
 
-    A partition is active unless the newest record is older by `idle` than its last one; one that never spoke counts from
-    the first record of any. With `idle` None all partitions are waited for. All times are those of records and events; only
+    A partition is active unless its last record is older by `idle` than the newest; one that never spoke counts from the
+    first record of any. With `idle` None all partitions are waited for. All times are those of records and events; only
     `tick` brings in a clock, for when no record comes at all.
 
-    `places` makes deltas that are read again harmless: the topic has one partition, so its offsets are an order.
+    Deltas that are read again are harmless: their topic has one partition, and a window knows the last that it took in.
     """
 
     def __init__(self, partitions: int, grace: Mapping[str, int], idle: int | None) -> None:
@@ -125,7 +125,7 @@ class Windows(Generic[T]):
         self._now = max(self._now, now)
 
     def due(self) -> Iterator[tuple[Span, str, dict[WindowKey, Merged[T]]]]:
-        """The complete windows, oldest first: their span, kind, and profiles. Each is closed when the next is asked for."""
+        """The complete windows, oldest first: span, kind and profiles. Each is closed when the next is asked for."""
         watermark = self.watermark()
         if watermark is None:
             return
