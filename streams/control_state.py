@@ -1,11 +1,11 @@
 """What the control plane knows, and what follows from each record. No Kafka, no clock."""
 
 import json
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Generic, Protocol, TypeVar
 
-from tidemill.processors.drift.incident import Action, Finding, Incident, Span
+from tidemill.processors.drift.incident import Action, Finding, Incident, Offsets, Span
 from tidemill.processors.drift.incidents import Incidents
 from tidemill.processors.drift.windows import Delta, Mergeable, Merged, WindowKey, Windows
 
@@ -15,10 +15,14 @@ _PROGRESS, _WINDOW = "progress", "window|"
 
 @dataclass(frozen=True)
 class Judgement:
-    """What was found in a window, and of which (kind, slice) it was looked for: there, what was not found is quiet."""
+    """What was found in a window, and of which (kind, slice) it was looked for: there, what was not found is quiet.
+
+    `offsets` are those of the window's events: (partition, first, last).
+    """
 
     findings: Sequence[Finding]
     covered: Collection[tuple[str, str]]
+    offsets: Offsets = ()
 
 
 class Judge(Protocol[T]):
@@ -48,9 +52,9 @@ class Step:
 class ControlState(Generic[T]):
     """The state of the control plane, moved on by one record at a time.
 
-    `drain` says what to do after some records: send the alerts, then keep the entries, in order, and only then give the
-    records back as read. Whenever that is cut off, `restore` with the entries that were kept, and all records again that
-    were not given back, lead to the same alerts, with the same ids and revisions.
+    `drain` says what to do after some records: send the alerts, then keep the entries, in order, and only then give
+    the records back as read. Whenever that is cut off, `restore` with the entries that were kept, and all records again
+    that were not given back, lead to the same alerts, with the same ids and revisions.
     """
 
     def __init__(
@@ -70,7 +74,7 @@ class ControlState(Generic[T]):
 
     def take(self, delta: Delta[T]) -> None:
         """A profile of a partition."""
-        if delta.place <= self.windows.place:
+        if self.windows.has(delta.place):
             return
         self._moved = True
         if self.windows.add(delta):
@@ -81,9 +85,9 @@ class ControlState(Generic[T]):
         """Somebody's action."""
         self._told += self.incidents.act(action)
 
-    def tick(self, now: int) -> None:
-        """The time on the clock, while no records come."""
-        self.windows.tick(now)
+    def silence(self, milliseconds: int) -> None:
+        """No profile has come for so long, and none is left to read."""
+        self.windows.silence(milliseconds)
         self._close()
 
     def drain(self) -> Step:
@@ -117,25 +121,13 @@ class ControlState(Generic[T]):
     def _close(self) -> None:
         for span, kind, profiles in self.windows.due():
             judgement = self._judge.window(span, kind, profiles)
-            offsets = _union(merged.offsets for merged in profiles.values())
-            self._told += self.incidents.judged(span, judgement.covered, judgement.findings, offsets)
+            self._told += self.incidents.judged(span, judgement.covered, judgement.findings, judgement.offsets)
             self._gone += profiles
             self._moved = True
 
     def _packed(self, merged: Merged[T]) -> bytes:
-        head = {"place": merged.place, "offsets": [[p, *ends] for p, ends in sorted(merged.offsets.items())]}
-        return json.dumps(head).encode() + b"\n" + self._pack(merged.profile)
+        return json.dumps(sorted(merged.places.items())).encode() + b"\n" + self._pack(merged.profile)
 
     def _unpacked(self, value: bytes) -> Merged[T]:
-        head, _, profile = value.partition(b"\n")
-        saved = json.loads(head)
-        return Merged(self._unpack(profile), saved["place"], {p: (first, last) for p, first, last in saved["offsets"]})
-
-
-def _union(all_offsets: Iterable[Mapping[int, tuple[int, int]]]) -> tuple[tuple[int, int, int], ...]:
-    found: dict[int, tuple[int, int]] = {}
-    for offsets in all_offsets:
-        for partition, (first, last) in offsets.items():
-            low, high = found.get(partition, (first, last))
-            found[partition] = min(low, first), max(high, last)
-    return tuple((partition, *ends) for partition, ends in sorted(found.items()))
+        places, _, profile = value.partition(b"\n")
+        return Merged(self._unpack(profile), dict(json.loads(places)))

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, Generic, Protocol, Self, TypeVar
 
 from tidemill.processors.drift.incident import Span
@@ -42,27 +42,25 @@ class WindowKey:
 class Delta(Generic[T]):
     """What a partition adds to a window.
 
-    `place` is the record's offset on the topic of profiles, `seen` its timestamp in epoch milliseconds. `time` is the
-    event time that the source partition had reached with these rows, `first` and `last` are their offsets there.
+    `place` is where the record stands on the topic of profiles: partition and offset; `seen` is its timestamp in epoch
+    milliseconds. `source` is the partition that speaks, and `time` the event time that it had reached with these rows.
+    A source's deltas come window by window: one that has reached a later window adds nothing to those before.
     """
 
     key: WindowKey
-    place: int
+    place: tuple[int, int]
     seen: int
-    partition: int
+    source: int
     time: int
-    first: int
-    last: int
     profile: T
 
 
 @dataclass
 class Merged(Generic[T]):
-    """A window's profile so far: up to the record at `place`, of the events at `offsets` (first, last by partition)."""
+    """A window's profile so far, and the offset of the last record in it, by partition of the topic of profiles."""
 
     profile: T
-    place: int
-    offsets: dict[int, tuple[int, int]] = field(default_factory=dict)
+    places: dict[int, int]
 
 
 @dataclass
@@ -77,11 +75,11 @@ class Windows(Generic[T]):
     A partition has passed a time when its own records say so, and what it adds to a window after that is late: it is
     left out. So a window's content is decided by each partition's records alone, not by how those of several mix.
 
-    A partition is active unless its last record is older by `idle` than the newest; one that never spoke counts from the
-    first record of any. With `idle` None all partitions are waited for. All times are those of records and events; only
-    `tick` brings in a clock, for when no record comes at all.
+    A partition is active unless its last record is older by `idle` than the newest; one that never spoke counts from
+    the first record of any. With `idle` None all partitions are waited for. All times are those of records and events;
+    only `silence` brings in a clock, for when no record comes at all.
 
-    Deltas that are read again are harmless: their topic has one partition, and a window knows the last that it took in.
+    Deltas that are read again are harmless: a window knows the last that it took in, by partition of their topic.
     """
 
     def __init__(self, partitions: int, grace: Mapping[str, int], idle: int | None) -> None:
@@ -89,8 +87,8 @@ class Windows(Generic[T]):
         self._sources: dict[int, _Source] = {}
         self._began: int | None = None
         self._now = 0
-        self.place = -1
-        """The last record that was read."""
+        self.places: dict[int, int] = {}
+        """The offset of the last record that was read, by partition of the topic of profiles."""
         self.closed: dict[str, int] = {}
         """By kind, the end of the last window that was closed."""
         self.open: dict[WindowKey, Merged[T]] = {}
@@ -98,12 +96,13 @@ class Windows(Generic[T]):
 
     def add(self, delta: Delta[T]) -> bool:
         """Take a delta in; whether it has changed a window."""
-        if delta.place <= self.place:
+        partition, offset = delta.place
+        if self.has(delta.place):
             return False
-        self.place = delta.place
+        self.places[partition] = offset
         self._began = delta.seen if self._began is None else self._began
         self._now = max(self._now, delta.seen)
-        source = self._sources.setdefault(delta.partition, _Source(delta.key.start, delta.seen))
+        source = self._sources.setdefault(delta.source, _Source(delta.key.start, delta.seen))
         late = source.time >= self._due(delta.key) or delta.key.end <= self.closed.get(delta.key.kind, 0)
         source.time, source.seen = max(source.time, delta.time), max(source.seen, delta.seen)
         if late:
@@ -111,18 +110,22 @@ class Windows(Generic[T]):
             return False
         merged = self.open.get(delta.key)
         if merged is None:
-            self.open[delta.key] = Merged(delta.profile, delta.place, {delta.partition: (delta.first, delta.last)})
+            self.open[delta.key] = Merged(delta.profile, {partition: offset})
             return True
-        if merged.place >= delta.place:
+        if merged.places.get(partition, -1) >= offset:
             return False
-        first, last = merged.offsets.get(delta.partition, (delta.first, delta.last))
-        merged.offsets[delta.partition] = min(first, delta.first), max(last, delta.last)
-        merged.profile, merged.place = merged.profile.merge(delta.profile), delta.place
+        merged.profile = merged.profile.merge(delta.profile)
+        merged.places[partition] = offset
         return True
 
-    def tick(self, now: int) -> None:
-        """No record has come until `now`, by the clock that stamps them."""
-        self._now = max(self._now, now)
+    def has(self, place: tuple[int, int]) -> bool:
+        """Whether this record was read."""
+        return place[1] <= self.places.get(place[0], -1)
+
+    def silence(self, milliseconds: int) -> None:
+        """No record has come for so long since the last one."""
+        newest = max((source.seen for source in self._sources.values()), default=0)
+        self._now = max(self._now, newest + milliseconds)
 
     def due(self) -> Iterator[tuple[Span, str, dict[WindowKey, Merged[T]]]]:
         """The complete windows, oldest first: span, kind and profiles. Each is closed when the next is asked for."""
@@ -155,7 +158,7 @@ class Windows(Generic[T]):
     def progress(self) -> dict[str, Any]:
         """How far it has come, as JSON can hold it; the open windows are saved by themselves."""
         return {
-            "place": self.place,
+            "places": sorted(self.places.items()),
             "began": self._began,
             "now": self._now,
             "closed": dict(self.closed),
@@ -165,7 +168,7 @@ class Windows(Generic[T]):
 
     def restore(self, progress: Mapping[str, Any], windows: Mapping[WindowKey, Merged[T]]) -> None:
         """Begin with what was saved; windows that were closed meanwhile are dropped."""
-        self.place, self._began, self._now = progress["place"], progress["began"], progress["now"]
+        self.places, self._began, self._now = dict(progress["places"]), progress["began"], progress["now"]
         self.closed, self.late = dict(progress["closed"]), progress["late"]
         self._sources = {partition: _Source(time, seen) for partition, time, seen in progress["sources"]}
         self.open = {key: merged for key, merged in windows.items() if key.end > self.closed.get(key.kind, 0)}
