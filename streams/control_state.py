@@ -68,6 +68,7 @@ class ControlState(Generic[T]):
         self.windows, self.incidents, self._judge = windows, incidents, judge
         self._pack, self._unpack = pack, unpack
         self._dirty: set[WindowKey] = set()
+        self._saved: set[WindowKey] = set()
         self._gone: list[WindowKey] = []
         self._moved = False
         self._told: list[Incident] = []
@@ -93,13 +94,14 @@ class ControlState(Generic[T]):
     def drain(self) -> Step:
         """What has to be done since this was last asked."""
         step = Step(self._told)
-        for key in sorted(self._dirty & self.windows.open.keys()):
-            step.entries.append((f"{_WINDOW}{key}", self._packed(self.windows.open[key])))
+        kept = sorted(self._dirty & self.windows.open.keys())
+        step.entries += [(f"{_WINDOW}{key}", self._packed(self.windows.open[key])) for key in kept]
         step.entries += self.incidents.entries().items()
         if self._moved:
             progress = {"windows": self.windows.progress(), "judge": self._judge.save()}
             step.entries.append((_PROGRESS, json.dumps(progress).encode()))
-        step.entries += [(f"{_WINDOW}{key}", None) for key in self._gone]
+        step.entries += [(f"{_WINDOW}{key}", None) for key in self._gone if key in self._saved]
+        self._saved = (self._saved | set(kept)).difference(self._gone)
         self._told, self._dirty, self._gone, self._moved = [], set(), [], False
         return step
 
@@ -116,6 +118,7 @@ class ControlState(Generic[T]):
             self._judge.restore(progress["judge"])
         else:
             self.windows.open = windows
+        self._saved = set(windows)
         self._gone += [key for key in windows if key not in self.windows.open]
 
     def _close(self) -> None:

@@ -182,7 +182,7 @@ class Plan:
         alerts = compact | wide | {"min.compaction.lag.ms": str(max(self.retention_ms, 0))}
         state = compact | wide | {"segment.bytes": str(64 * 1024 * 1024), "min.cleanable.dirty.ratio": "0.5"}
         return [
-            TopicSpec(self.topic("profiles"), 1, profiles, "what the windows of each partition looked like, in sketches"),
+            TopicSpec(self.topic("profiles"), 1, profiles, "what windows of events looked like, in sketches"),
             TopicSpec(self.topic("control"), 1, state, "the state of the control plane"),
             TopicSpec(self.topic("drift-alerts"), 1, alerts, "incidents: each change of one, and how it stands"),
             TopicSpec(self.topic("alert-actions"), 1, compact, "what people do about incidents: mute, acknowledge"),
