@@ -17,3 +17,9 @@ MODEL_EVENT = _builtin("model_event.avsc")
 
 PROFILE = _builtin("profile.avsc")
 """A record on `P.profiles`, and a reference profile inside a model's artefact."""
+
+DRIFT_ALERT = _builtin("drift_alert.avsc")
+"""A record on `P.drift-alerts`: an incident as it stands."""
+
+ALERT_ACTION = _builtin("alert_action.avsc")
+"""A record on `P.alert-actions`: what somebody does about an incident."""

@@ -70,6 +70,8 @@ class Plan:
     """The topic tables that are looked up by what windows make."""
     idle_seconds: float = 0.2
     """How long a partition of events must have been quiet before windows on other keys go on without it."""
+    profiled: bool = False
+    """Whether profiles are made of windows of events, and watched for drift."""
 
     @property
     def segments(self) -> tuple[tuple[str, ...], ...]:
@@ -163,9 +165,28 @@ class Plan:
         if "labels" in self.contracts:
             specs.append(TopicSpec(self.topic("labels"), self.partitions, log, "labels, as they become known"))
         specs += [TopicSpec(table.topic, 1, compact, "a reference table") for table in self.topic_tables]
-        specs += self._hop_topics()
+        specs += self._hop_topics() + self._drift_topics()
         unwritten = {self.topic(suffix) for suffix in OUTPUTS if suffix not in self.publish}
         return [spec for spec in specs if spec.name not in unwritten]
+
+    def _drift_topics(self) -> list[TopicSpec]:
+        if not self.profiled:
+            return []
+        wide = {"max.message.bytes": str(4 * 1024 * 1024)}
+        # Their order across the pipeline's partitions matters, and one control plane reads them: one partition.
+        # Stamped by the broker: an event's own time would have retention delete what is still to be read.
+        log = {"cleanup.policy": "delete", "retention.ms": str(self.retention_ms)}
+        profiles = log | wide | {"message.timestamp.type": "LogAppendTime"}
+        compact = {"cleanup.policy": "compact"}
+        # Every change of an incident can be read for as long as events can; after that, how each of them ended.
+        alerts = compact | wide | {"min.compaction.lag.ms": str(max(self.retention_ms, 0))}
+        state = compact | wide | {"segment.bytes": str(64 * 1024 * 1024), "min.cleanable.dirty.ratio": "0.5"}
+        return [
+            TopicSpec(self.topic("profiles"), 1, profiles, "what windows of events looked like, in sketches"),
+            TopicSpec(self.topic("control"), 1, state, "the state of the control plane"),
+            TopicSpec(self.topic("drift-alerts"), 1, alerts, "incidents: each change of one, and how it stands"),
+            TopicSpec(self.topic("alert-actions"), 1, compact, "what people do about incidents: mute, acknowledge"),
+        ]
 
     def _hop_topics(self) -> list[TopicSpec]:
         if not self.hops:

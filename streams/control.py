@@ -1,0 +1,232 @@
+"""The control plane as a Faust application: agents for profiles and actions, a table for its state, a timer."""
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import faust
+from faust.transport.drivers import aiokafka as driver
+
+from tidemill.schemas.errors import StreamError
+from tidemill.streams.alerts import ACTIONS, ALERTS
+from tidemill.streams.control_connection import Login, login_of
+from tidemill.streams.control_plane import ControlPlane
+from tidemill.streams.kafka.connection import Connection
+from tidemill.streams.ports import LogRecord
+
+STATE, PROFILES = "control", "profiles"
+"""The topics of the state's changelog, and of what is read, by suffix."""
+_MOST_PENDING = 500
+_MOST_BYTES = 4 * 1024 * 1024
+_SESSION_SECONDS = 6
+"""The least that brokers allow: for so long a control plane that was killed holds up the next one."""
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class ControlOptions:
+    """`idle_ms` is after how long without any profile a partition is not waited for; None waits for ever."""
+
+    idle_ms: int | None
+    beat: Callable[[], None] = lambda: None
+
+
+class _CommittedThread(driver.AIOKafkaConsumerThread):
+    """Reads what is committed: profiles are written in transactions, and Faust would read aborted ones as well."""
+
+    def _create_worker_consumer(self, transport: Any) -> Any:
+        consumer = super()._create_worker_consumer(transport)
+        consumer._isolation_level = "read_committed"
+        return consumer
+
+
+class _Consumer(driver.Consumer):
+    def _new_consumer_thread(self) -> _CommittedThread:
+        return _CommittedThread(self, loop=self.loop, beacon=self.beacon)
+
+
+class _Transport(driver.Transport):
+    Consumer = _Consumer
+
+
+class _App(faust.App):
+    def _new_transport(self) -> _Transport:
+        return _Transport(self.conf.broker_consumer, self)
+
+
+class ControlApp:
+    """The application around a plane. State lives in a Faust table, whose changelog is P.control.
+
+    An event is given back as read after the alerts that it led to, and then the state, are acknowledged by the brokers.
+    So that the state's entries stay in order they are in one table of one partition, and are sent and awaited here.
+    """
+
+    def __init__(self, name: str, connection: Connection, plane: ControlPlane[Any], options: ControlOptions) -> None:
+        self._plane, self._options = plane, options
+        self._lock = asyncio.Lock()
+        self._heard = time.monotonic()
+        self._term = 0
+        self._pending: list[Any] = []
+        self.app = app = _application(f"{name}.control", connection)
+        self._profiles = _topic(app, f"{name}.{PROFILES}")
+        self._actions = _topic(app, f"{name}.{ACTIONS}")
+        self._alerts = _topic(app, f"{name}.{ALERTS}")
+        self._table = app.Table(
+            STATE,
+            key_type=bytes,
+            value_type=bytes,
+            partitions=1,
+            use_partitioner=True,
+            changelog_topic=_topic(app, f"{name}.{STATE}"),
+        )
+        app.agent(self._profiles, name="profiles")(self._agent(plane.profile))
+        app.agent(self._actions, name="actions")(self._agent(plane.action))
+        app.timer(1.0, name="silence")(self._tick)
+        app.on_partitions_revoked.connect(self._revoked)
+        app.on_rebalance_complete.connect(self._assigned)
+
+    def _agent(self, read: Callable[[LogRecord], None]) -> Callable[[Any], Any]:
+        async def agent(stream: Any) -> None:
+            # Acknowledged here: by itself Faust would do so even if what follows fails.
+            async for event in stream.noack().events():
+                try:
+                    read(_record(event))
+                    self._heard = time.monotonic()
+                    self._pending.append(event)
+                    if len(self._pending) >= _MOST_PENDING or stream.channel.queue.empty():
+                        await self._flush()
+                except Exception as error:
+                    await self.app.crash(error)
+                    raise
+
+        return agent
+
+    async def _flush(self) -> None:
+        async with self._lock:
+            term, pending, self._pending = self._term, self._pending, []
+            if not self._plane.active:
+                return
+            alerts, entries = self._plane.drain()
+            sent = [await self._alerts.send(key=k, value=v, headers=h, partition=0) for k, v, h in alerts]
+            await asyncio.gather(*sent)
+            kept = []
+            for key, value in entries:
+                kept.append(self._table.send_changelog(0, key, value))
+                if value is None:
+                    self._table.data.pop(key, None)
+                else:
+                    self._table.data[key] = value
+            await asyncio.gather(*kept)
+            if term == self._term:
+                for event in pending:
+                    event.ack()
+
+    async def _tick(self) -> None:
+        self._options.beat()
+        silence, idle = time.monotonic() - self._heard, self._options.idle_ms
+        if idle is None or silence * 1000 <= idle or not self._plane.active or not await self._all_read():
+            return
+        self._plane.silence(round(silence * 1000))
+        await self._flush()
+
+    async def _all_read(self) -> bool:
+        """Whether nothing is left to read, asked of the brokers now: an unreachable cluster is not a silent one."""
+        consumer = self.app.consumer
+        mine = [tp for tp in consumer.assignment() if tp.topic == self._profiles.get_topic_name()]
+        ends = await consumer.highwaters(*mine)
+        return all([(await consumer.position(tp) or 0) >= ends[tp] for tp in mine])
+
+    async def _revoked(self, *_: Any, **__: Any) -> None:
+        self._term += 1
+        self._pending = []
+        self._plane.end()
+        self._table.data.clear()
+
+    async def _assigned(self, *_: Any, **__: Any) -> None:
+        name = self._profiles.get_topic_name()
+        mine = {tp.partition for tp in self.app.consumer.assignment() if tp.topic == name}
+        if not mine:
+            log.info("another control plane is at work; this one stands by")
+            return
+        if len(mine) != self.app.consumer.topic_partitions(name):
+            raise StreamError(f"{name} has several partitions, and another control plane reads some of them: stop one")
+        self._heard = time.monotonic()
+        self._plane.begin(dict(self._table.data.items()))
+        log.info("at work")
+
+
+def _application(group: str, connection: Connection) -> faust.App:
+    login = login_of(connection)
+    return _App(
+        group,
+        broker=[f"kafka://{server.strip()}" for server in connection.bootstrap_servers.split(",")],
+        broker_client_id=group,
+        broker_credentials=_credentials(login),
+        broker_commit_interval=1.0,
+        broker_session_timeout=_SESSION_SECONDS,
+        broker_heartbeat_interval=_SESSION_SECONDS / 3,
+        broker_rebalance_timeout=2 * _SESSION_SECONDS,
+        consumer_auto_offset_reset="earliest",
+        consumer_max_fetch_size=_MOST_BYTES,
+        producer_max_request_size=_MOST_BYTES,
+        producer_linger=0,
+        store="memory://",
+        topic_allow_declare=False,
+        topic_disable_leader=True,
+        topic_partitions=1,
+        web_enabled=False,
+        autodiscover=False,
+    )
+
+
+def _credentials(login: Login) -> Any:
+    if login.mechanism is not None:
+        return faust.SASLCredentials(
+            mechanism=login.mechanism, username=login.username, password=login.password, ssl_context=login.context
+        )
+    return None if login.context is None else faust.SSLCredentials(context=login.context)
+
+
+def _topic(app: faust.App, name: str) -> Any:
+    return app.topic(name, key_type=bytes, value_type=bytes, key_serializer="raw", value_serializer="raw")
+
+
+def _record(event: Any) -> LogRecord:
+    message = event.message
+    headers = list(message.headers.items()) if isinstance(message.headers, dict) else list(message.headers or [])
+    return LogRecord(
+        message.partition, message.offset, round(message.timestamp * 1000), message.key, message.value, headers
+    )
+
+
+def run_control(
+    name: str, connection: Connection, plane: ControlPlane[Any], options: ControlOptions, stop: Callable[[], bool]
+) -> None:
+    """Run until `stop` says so; what is in hand is then finished.
+
+    Raises:
+        StreamError: it cannot go on; it is safe to start it again.
+
+    """
+    asyncio.run(_run(name, connection, plane, options, stop))
+
+
+async def _run(
+    name: str, connection: Connection, plane: ControlPlane[Any], options: ControlOptions, stop: Callable[[], bool]
+) -> None:
+    app = ControlApp(name, connection, plane, options).app
+    starting = asyncio.ensure_future(app.start())
+    try:
+        while not stop() and not app.crashed:
+            if starting.done():
+                starting.result()
+            await asyncio.sleep(0.1)
+    finally:
+        starting.cancel()
+        await app.stop()
+    if app.crashed:
+        reason = app.crash_reason
+        raise StreamError(f"the control plane has failed: {type(reason).__name__}: {connection.hide(str(reason))}")

@@ -1,0 +1,100 @@
+"""The control plane between its topics and its state: records in, alerts and entries out."""
+
+import logging
+from collections.abc import Callable, Mapping
+from typing import Generic, TypeVar
+
+from tidemill.processors.drift.windows import Delta, Mergeable
+from tidemill.streams.alerts import alert_row, decode_action, encode_alert
+from tidemill.streams.control_metrics import ControlMetrics
+from tidemill.streams.control_state import ControlState
+from tidemill.streams.ports import Headers, LogRecord
+
+T = TypeVar("T", bound=Mergeable)
+log = logging.getLogger(__name__)
+Alert = tuple[bytes, bytes, Headers]
+Entry = tuple[bytes, bytes | None]
+
+
+class ControlPlane(Generic[T]):
+    """Reads records and answers what is to be written for them; see `ControlState.drain` for the order.
+
+    `read` makes a delta of a record of P.profiles; it answers None, and says why in the log, if it is none.
+    """
+
+    def __init__(
+        self,
+        pipeline: str,
+        make_state: Callable[[], ControlState[T]],
+        read: Callable[[LogRecord], Delta[T] | None],
+        metrics: ControlMetrics,
+    ) -> None:
+        self._pipeline, self._make_state, self._read, self._metrics = pipeline, make_state, read, metrics
+        self._state: ControlState[T] | None = None
+
+    @property
+    def active(self) -> bool:
+        """Whether it has its state: a stand-by has none."""
+        return self._state is not None
+
+    def begin(self, entries: Mapping[bytes, bytes]) -> None:
+        """Take over with what was kept."""
+        self._state = self._make_state()
+        self._state.restore({key.decode(): value for key, value in entries.items()})
+        self._show()
+
+    def end(self) -> None:
+        """Somebody else takes over: forget everything."""
+        self._state = None
+        self._metrics.incidents.clear()
+
+    def profile(self, record: LogRecord) -> None:
+        """A record of P.profiles."""
+        delta = self._read(record)
+        if delta is None:
+            self._metrics.profiles.labels("unreadable").inc()
+            return
+        before = self._running.windows.late
+        self._running.take(delta)
+        self._metrics.profiles.labels("late" if self._running.windows.late > before else "merged").inc()
+
+    def action(self, record: LogRecord) -> None:
+        """A record of P.alert-actions."""
+        action = decode_action(record.value, record.offset)
+        if action is None:
+            log.error("alert-actions[%d]@%d is not an action; it is passed over", record.partition, record.offset)
+        else:
+            self._running.act(action)
+
+    def silence(self, milliseconds: int) -> None:
+        """There is nothing to read, and for so long no profile has come."""
+        self._running.silence(milliseconds)
+
+    def drain(self) -> tuple[list[Alert], list[Entry]]:
+        """The alerts to write, and then the entries to keep."""
+        step = self._running.drain()
+        for incident in step.alerts:
+            self._metrics.alerts.labels(incident.state, incident.finding.severity).inc()
+            log.info(
+                "incident %s %s: %s (%s)",
+                incident.id,
+                incident.state,
+                incident.finding.message,
+                incident.finding.severity,
+            )
+        if step.entries:
+            self._show()
+        alerts = [encode_alert(alert_row(self._pipeline, incident)) for incident in step.alerts]
+        return alerts, [(key.encode(), value) for key, value in step.entries]
+
+    @property
+    def _running(self) -> ControlState[T]:
+        assert self._state is not None, "a stand-by reads nothing"
+        return self._state
+
+    def _show(self) -> None:
+        windows = self._running.windows
+        self._metrics.standing(self._running.incidents.open)
+        self._metrics.open_windows.set(len(windows.open))
+        for kind, end in windows.closed.items():
+            self._metrics.closed_until.labels(kind).set(end / 1000)

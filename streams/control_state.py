@@ -1,0 +1,136 @@
+"""What the control plane knows, and what follows from each record. No Kafka, no clock."""
+
+import json
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Generic, Protocol, TypeVar
+
+from tidemill.processors.drift.incident import Action, Finding, Incident, Offsets, Span
+from tidemill.processors.drift.incidents import Incidents
+from tidemill.processors.drift.windows import Delta, Mergeable, Merged, WindowKey, Windows
+
+T = TypeVar("T", bound=Mergeable)
+_PROGRESS, _WINDOW = "progress", "window|"
+
+
+@dataclass(frozen=True)
+class Judgement:
+    """What was found in a window, and of which (kind, slice) it was looked for: there, what was not found is quiet.
+
+    `offsets` are those of the window's events: (partition, first, last).
+    """
+
+    findings: Sequence[Finding]
+    covered: Collection[tuple[str, str]]
+    offsets: Offsets = ()
+
+
+class Judge(Protocol[T]):
+    """Says what is wrong with a complete window."""
+
+    def window(self, span: Span, kind: str, profiles: Mapping[WindowKey, Merged[T]]) -> Judgement:
+        """Decided by the profiles and by the windows before this one."""
+        ...
+
+    def save(self) -> object:
+        """What it remembers, as JSON can hold it."""
+        ...
+
+    def restore(self, saved: object) -> None:
+        """Begin with what was saved."""
+        ...
+
+
+@dataclass
+class Step:
+    """What some records have led to: alerts to send, then entries to keep (None is deleted), in this order."""
+
+    alerts: list[Incident] = field(default_factory=list)
+    entries: list[tuple[str, bytes | None]] = field(default_factory=list)
+
+
+class ControlState(Generic[T]):
+    """The state of the control plane, moved on by one record at a time.
+
+    `drain` says what to do after some records: send the alerts, then keep the entries, in order, and only then give
+    the records back as read. Whenever that is cut off, `restore` with the entries that were kept, and all records again
+    that were not given back, lead to the same alerts, with the same ids and revisions.
+    """
+
+    def __init__(
+        self,
+        windows: Windows[T],
+        incidents: Incidents,
+        judge: Judge[T],
+        pack: Callable[[T], bytes],
+        unpack: Callable[[bytes], T],
+    ) -> None:
+        self.windows, self.incidents, self._judge = windows, incidents, judge
+        self._pack, self._unpack = pack, unpack
+        self._dirty: set[WindowKey] = set()
+        self._saved: set[WindowKey] = set()
+        self._gone: list[WindowKey] = []
+        self._moved = False
+        self._told: list[Incident] = []
+
+    def take(self, delta: Delta[T]) -> None:
+        """A profile of a partition."""
+        if self.windows.has(delta.place):
+            return
+        self._moved = True
+        if self.windows.add(delta):
+            self._dirty.add(delta.key)
+        self._close()
+
+    def act(self, action: Action) -> None:
+        """Somebody's action."""
+        self._told += self.incidents.act(action)
+
+    def silence(self, milliseconds: int) -> None:
+        """No profile has come for so long, and none is left to read."""
+        self.windows.silence(milliseconds)
+        self._close()
+
+    def drain(self) -> Step:
+        """What has to be done since this was last asked."""
+        step = Step(self._told)
+        kept = sorted(self._dirty & self.windows.open.keys())
+        step.entries += [(f"{_WINDOW}{key}", self._packed(self.windows.open[key])) for key in kept]
+        step.entries += self.incidents.entries().items()
+        if self._moved:
+            progress = {"windows": self.windows.progress(), "judge": self._judge.save()}
+            step.entries.append((_PROGRESS, json.dumps(progress).encode()))
+        step.entries += [(f"{_WINDOW}{key}", None) for key in self._gone if key in self._saved]
+        self._saved = (self._saved | set(kept)).difference(self._gone)
+        self._told, self._dirty, self._gone, self._moved = [], set(), [], False
+        return step
+
+    def restore(self, entries: Mapping[str, bytes]) -> None:
+        """Begin with what was kept."""
+        found = {WindowKey.parse(key[len(_WINDOW) :]): v for key, v in entries.items() if key.startswith(_WINDOW)}
+        windows = {key: self._unpacked(value) for key, value in found.items()}
+        self.incidents.restore(
+            {key: value for key, value in entries.items() if not key.startswith((_WINDOW, _PROGRESS))}
+        )
+        if _PROGRESS in entries:
+            progress = json.loads(entries[_PROGRESS])
+            self.windows.restore(progress["windows"], windows)
+            self._judge.restore(progress["judge"])
+        else:
+            self.windows.open = windows
+        self._saved = set(windows)
+        self._gone += [key for key in windows if key not in self.windows.open]
+
+    def _close(self) -> None:
+        for span, kind, profiles in self.windows.due():
+            judgement = self._judge.window(span, kind, profiles)
+            self._told += self.incidents.judged(span, judgement.covered, judgement.findings, judgement.offsets)
+            self._gone += profiles
+            self._moved = True
+
+    def _packed(self, merged: Merged[T]) -> bytes:
+        return json.dumps(sorted(merged.places.items())).encode() + b"\n" + self._pack(merged.profile)
+
+    def _unpacked(self, value: bytes) -> Merged[T]:
+        places, _, profile = value.partition(b"\n")
+        return Merged(self._unpack(profile), dict(json.loads(places)))

@@ -1,0 +1,171 @@
+"""The control plane, killed at any write and started again, says what an undisturbed one says: no more, no less."""
+
+import json
+from dataclasses import dataclass
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tidemill.processors.drift.incident import Action, Finding
+from tidemill.processors.drift.incidents import IncidentPolicy, Incidents
+from tidemill.processors.drift.windows import Delta, WindowKey, Windows
+from tidemill.streams.alerts import alert_row, encode_alert
+from tidemill.streams.control_state import ControlState, Judgement
+
+WIDTH, GRACE, SOURCES = 10, 3, 2
+
+
+@dataclass(frozen=True)
+class Total:
+    rows: int
+    sum: int
+
+    def merge(self, other):
+        return Total(self.rows + other.rows, self.sum + other.sum)
+
+
+class MeanJudge:
+    """Finds a mean above 1, and counts the windows that it has seen."""
+
+    def __init__(self):
+        self.seen = 0
+
+    def window(self, span, kind, profiles):
+        self.seen += 1
+        findings = []
+        for key, merged in profiles.items():
+            mean = merged.profile.sum / merged.profile.rows
+            if mean > 1:
+                severity = "critical" if mean > 3 else "warning"
+                text = f"window {self.seen} of {merged.profile.rows} rows"
+                findings.append(Finding("data_drift", "x", key.slice, "mean", severity, mean, 1.0, text))
+        return Judgement(findings, {("data_drift", key.slice) for key in profiles})
+
+    def save(self):
+        return self.seen
+
+    def restore(self, saved):
+        self.seen = saved
+
+
+def make_state():
+    def pack(profile):
+        return json.dumps([profile.rows, profile.sum]).encode()
+
+    return ControlState(
+        Windows(SOURCES, {"features": GRACE}, idle=50),
+        Incidents("mill", IncidentPolicy(resolve_after=2, remind_every=3)),
+        MeanJudge(),
+        pack,
+        lambda value: Total(*json.loads(value)),
+    )
+
+
+@st.composite
+def logs(draw):
+    """Two sources' deltas, each in its own order of time, mixed as they come, and actions between them."""
+    steps = draw(st.lists(st.tuples(st.integers(0, 1), st.integers(0, 12), st.integers(0, 8)), max_size=60))
+    clock, records = [0, 0], []
+    for offset, (source, step, level) in enumerate(steps):
+        clock[source] += step
+        at = max(0, clock[source] - draw(st.sampled_from([0, 0, 0, 8, 25])))
+        start = at // WIDTH * WIDTH
+        key = WindowKey(start, start + WIDTH, "features", draw(st.sampled_from(["", "a=b"])), "")
+        records.append(Delta(key, (0, offset), offset * 10, source, at, Total(2, level)))
+    return records
+
+
+def run(records, cuts=()):
+    """The alerts by id and revision, and the state that is left. `cuts`: (records in hand, writes before the kill)."""
+    kept, sent, given_back = {}, {}, 0
+    plans = iter(cuts)
+    state, place = make_state(), 0
+    while place < len(records) or given_back < place:
+        size, writes = next(plans, (len(records) + 1, None))
+        for record in records[place : place + size]:
+            state.take(record)
+        place = min(place + size, len(records))
+        step = state.drain()
+        for number, incident in enumerate(step.alerts):
+            if writes is not None and number >= writes:
+                break
+            _, value, _ = encode_alert(alert_row("mill", incident))
+            assert sent.setdefault((incident.id, incident.revision), value) == value
+        if writes is None or writes >= len(step.alerts) + len(step.entries):
+            room = len(step.entries)
+        else:
+            room = max(0, writes - len(step.alerts))
+        for name, value in step.entries[:room]:
+            if value is None:
+                kept.pop(name, None)
+            else:
+                kept[name] = value
+        if writes is None:
+            given_back = place
+        else:
+            state, place = make_state(), given_back
+            state.restore(kept)
+    return sent, kept
+
+
+@settings(max_examples=60)
+@given(logs(), st.lists(st.tuples(st.integers(1, 20), st.none() | st.integers(0, 30)), max_size=12))
+def test_whenever_it_is_killed_the_same_is_said_in_the_end(records, cuts):
+    sent, kept = run(records, cuts)
+    assert (sent, kept) == run(records)
+
+
+@settings(max_examples=25)
+@given(logs())
+def test_there_is_one_open_incident_at_most_for_each_thing(records):
+    state = make_state()
+    for record in records:
+        state.take(record)
+        series = [incident.series for incident in state.incidents.open]
+        assert len(series) == len(set(series))
+    opened = [incident for incident in state.drain().alerts if incident.state == "opened"]
+    assert len({incident.id for incident in opened}) == len(opened)
+
+
+@settings(max_examples=25)
+@given(logs(), st.randoms(use_true_random=False))
+def test_how_the_sources_mix_does_not_matter(records, chance):
+    """Without anybody being left behind as idle, a window holds what its sources say it does."""
+
+    def windows(log):
+        made, found = Windows(SOURCES, {"features": GRACE}, idle=None), {}
+        for place, delta in enumerate(log):
+            made.add(Delta(delta.key, (0, place), delta.seen, delta.source, delta.time, delta.profile))
+            for span, _, profiles in made.due():
+                assert span not in found
+                found[span] = {key: merged.profile for key, merged in profiles.items()}
+        return found
+
+    mixed, queues = [], [[d for d in records if d.source == source] for source in range(SOURCES)]
+    while any(queues):
+        mixed.append(chance.choice([queue for queue in queues if queue]).pop(0))
+    assert windows(mixed) == windows(records)
+
+
+@pytest.mark.parametrize("place", [0, 1])
+def test_an_action_on_an_incident_survives_a_restart_that_forgets_the_incident(place):
+    records = [
+        Delta(WindowKey(t, t + 10, "features", "", ""), (0, n), n, n % 2, t + 9, Total(1, 5))
+        for n, t in enumerate([0, 0, 20, 20, 40, 40])
+    ]
+    state = make_state()
+    for record in records[:4]:
+        state.take(record)
+    (opened,) = state.drain().alerts
+    state = make_state()
+    action = Action(opened.id, "mute", "ann", None, "known", 0)
+    state.act(action)
+    kept = dict(state.drain().entries)
+    if place:
+        state = make_state()
+        state.restore(kept)
+    for record in records:
+        state.take(record)
+    told = state.drain().alerts
+    assert {incident.id for incident in told if incident.muted} == {opened.id}
