@@ -140,7 +140,7 @@ class Pipeline:
             partitions=self.partitions,
             retention_ms=self.retention_ms,
             schema_wait_seconds=self.events.schema_wait_seconds,
-            **({} if self.model is None else {"model_deadline_seconds": self.model.deadline_seconds}),
+            model_deadline_seconds=self.model.deadline_seconds if self.model else Plan.model_deadline_seconds,
             publish=self.publish,
             description=description,
             hops=enrichment.hops,

@@ -114,16 +114,14 @@ def test_a_registrys_password_is_not_in_its_errors():
 def test_a_lost_connection_is_a_warning_and_a_refused_password_an_error(caplog):
     lost = "FAIL [thrd:GroupCoordinator]: SASL authentication error: Local: Broker transport failure (after 0ms)"
     refused = "FAIL [thrd:kafka:9092]: SASL authentication error: Authentication failed: invalid credentials"
-    for text in (lost, refused):
-        client_log.error(text)
+    with caplog.at_level(logging.WARNING, client_log.name):
+        for text in (lost, refused):
+            client_log.error(text)
     assert [(record.levelname, record.getMessage()) for record in caplog.records] == [
         ("WARNING", lost),
         ("ERROR", refused),
     ]
     caplog.clear()
-    client_log.setLevel(logging.ERROR)
-    try:
+    with caplog.at_level(logging.ERROR, client_log.name):
         client_log.error(lost)
-    finally:
-        client_log.setLevel(logging.NOTSET)
     assert not caplog.records
