@@ -107,9 +107,7 @@ class LabelIntake:
         expected = f"one of {', '.join(map(str, self._target.classes))}" if self._target.classes else "a finite number"
         for place in (raw.is_not_null() & ~known).arg_true().to_list():
             row = int(rows[place])
-            faults.setdefault(
-                row, Rejection(row, BAD_LABEL, f"expected {expected} as the label, got {raw[place]!r}")
-            )
+            faults.setdefault(row, Rejection(row, BAD_LABEL, f"expected {expected} as the label, got {raw[place]!r}"))
         empty = np.zeros(len(table), bool)
         empty[rows[raw.is_null().to_numpy()]] = True
         empty[list(faults)] = False

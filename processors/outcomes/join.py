@@ -19,7 +19,7 @@ from tidemill.processors.outcomes.answers import LABEL, REVISION, Answers
 from tidemill.processors.outcomes.early import LABEL_TIME, OFFSET, PARTITION, UNKNOWN, USED, EarlyLabels
 from tidemill.processors.outcomes.ids import Ids
 from tidemill.processors.outcomes.policy import Horizon, Policies
-from tidemill.processors.outcomes.predictions import EVENT_ID, EVENT_TIME, Predictions
+from tidemill.processors.outcomes.predictions import EVENT_ID, Predictions
 from tidemill.processors.outcomes.tally import Tally
 
 RECORD_TIME = "record_time"

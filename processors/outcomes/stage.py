@@ -7,9 +7,9 @@ import pyarrow as pa
 
 from tidemill.processors.online_inference.target import Target
 from tidemill.processors.outcomes.ageing import NEVER, SPARE
+from tidemill.processors.outcomes.answers import LABEL, REVISION
 from tidemill.processors.outcomes.early import LABEL_TIME
 from tidemill.processors.outcomes.join import ANNOTATOR, CONFIDENCE, Joined, PartitionJoin
-from tidemill.processors.outcomes.answers import LABEL, REVISION
 from tidemill.processors.outcomes.policy import Horizon, Policies
 from tidemill.processors.outcomes.predictions import EVENT_ID, EVENT_TIME
 from tidemill.processors.stage import Store
@@ -17,7 +17,10 @@ from tidemill.processors.stage import Store
 OUTCOMES = "outcomes"
 DELAY = "label_delay_ms"
 _TIME = pa.timestamp("us", "UTC")
-_SOURCE = (pa.field("source_partition", pa.int32(), nullable=False), pa.field("source_offset", pa.int64(), nullable=False))
+_SOURCE = (
+    pa.field("source_partition", pa.int32(), nullable=False),
+    pa.field("source_offset", pa.int64(), nullable=False),
+)
 _AROUND = (EVENT_ID, EVENT_TIME, "model_version", "value", LABEL, LABEL_TIME, DELAY, REVISION, CONFIDENCE, ANNOTATOR)
 _RESERVED = ("event_key", "features", "probabilities", "label_delay")
 
