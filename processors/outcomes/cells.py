@@ -1,8 +1,8 @@
 """Rows in eight bytes a value: what waits for labels, by the million.
 
-A number, a time or a truth value is one cell, text is the number of its word in a dictionary. Rows lie in pieces that are
-never copied as more come: a table that doubles by copying would need three times its memory at that moment. Memory that
-nobody has written to is not taken from the machine.
+A number, a time or a truth value is one cell, text is the number of its word in a dictionary. Rows lie in pieces that
+are never copied as more come: a table that doubles by copying would need three times its memory at that moment. Memory
+that nobody has written to is not taken from the machine.
 """
 
 from collections.abc import Iterator

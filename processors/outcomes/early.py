@@ -15,8 +15,8 @@ from tidemill.processors.outcomes.predictions import EVENT_ID, conformed
 LABEL_TIME = "label_time"
 PARTITION, OFFSET = "partition", "offset"
 SEQUENCE, STATE = "sequence", "state"
-WAITING, UNKNOWN, USED = 1, 2, 3
-"""Of a label: nothing came for it yet; its horizon has passed, and that was told; its prediction came."""
+WAITING, UNKNOWN, COUNTED, USED = 1, 2, 3, 4
+"""Of a label: nothing came for it yet; its horizon has passed, and it was rejected, or counted; its prediction came."""
 _FREE = 0
 _FORGOTTEN = b"forgotten"
 
@@ -69,7 +69,7 @@ class EarlyLabels:
 
     def of(self, events: NDArray[np.int64]) -> NDArray[np.int64]:
         """The labels that wait for these events, known or told as unknown, in the order in which they came."""
-        live = np.flatnonzero((self._state == WAITING) | (self._state == UNKNOWN))
+        live = np.flatnonzero((self._state != _FREE) & (self._state != USED))
         found = live[np.isin(self._events[live], events)]
         return found[np.argsort(self._rows.number(found, SEQUENCE), kind="stable")]
 
@@ -77,6 +77,10 @@ class EarlyLabels:
         """The labels, with their events' ids."""
         rows = self._rows.take(slots).drop_columns([SEQUENCE])
         return rows.append_column(EVENT_ID, self._ids.take(self._events[slots]))
+
+    def is_unknown(self, slots: NDArray[np.int64]) -> NDArray[np.bool_]:
+        """Which were rejected as unknown."""
+        return np.asarray(self._state[slots] == UNKNOWN)
 
     def events(self, slots: NDArray[np.int64]) -> NDArray[np.int64]:
         """The slots of the labels' events."""

@@ -1,9 +1,9 @@
 """Labels and predictions brought together: what happened, beside what was predicted.
 
-What comes of an event depends on its prediction, its labels and their order among themselves, and not on whether they came
-before the prediction or after it: a label that has none yet waits, and is then treated as if it came just after it.
-A label is late by its own time, not by when it came. When labels are given up is decided by the clock of events: the greatest
-event time so far, but of no event later than when its record was sent.
+What comes of an event depends on its prediction, its labels and their order among themselves, and not on whether they
+came before the prediction or after it: a label that has none yet waits, and is then treated as if it came after it.
+A label is late by its own time, not by when it came. When labels are given up is decided by the clock of events: the
+greatest event time so far, but of no event later than when its record was sent.
 """
 
 from dataclasses import dataclass, field
@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from tidemill.processors.outcomes.ageing import NEVER, SPARE
 from tidemill.processors.outcomes.answers import LABEL, REVISION, Answers
-from tidemill.processors.outcomes.early import LABEL_TIME, OFFSET, PARTITION, UNKNOWN, USED, EarlyLabels
+from tidemill.processors.outcomes.early import COUNTED, LABEL_TIME, OFFSET, PARTITION, UNKNOWN, USED, EarlyLabels
 from tidemill.processors.outcomes.ids import Ids
 from tidemill.processors.outcomes.policy import Horizon, Policies
 from tidemill.processors.outcomes.predictions import EVENT_ID, Predictions
@@ -100,7 +100,7 @@ class PartitionJoin:
         """Take in rows in the order of the log; `…_at` gives each row's place in it, and `clock` how far events are."""
         self.clock = max(self.clock, clock)
         before = self.tally.counts.copy()
-        joined = Joined(_no_outcomes(self.predictions, self.answers, labels.schema))
+        joined = Joined(_no_outcomes(self.predictions.schema, labels.schema))
         ids = pa.concat_arrays([t[EVENT_ID].combine_chunks().cast(pa.string()) for t in (predictions, labels)])
         slots = self._ids.find(ids)
         own, theirs = slots[: len(predictions)], slots[len(predictions) :]
@@ -110,8 +110,10 @@ class PartitionJoin:
         labels = labels.drop_columns([EVENT_ID])
         theirs, labels = self._hold_early(theirs, labels, labelled_at, came, joined)
         waited = self.early.take(released).select(labels.column_names)
+        told = np.concatenate([self.early.is_unknown(released), np.zeros(len(theirs), bool)])
         self.early.mark(released, USED)
-        candidates = _Candidates(np.concatenate([self.early.events(released), theirs]), _both(waited, labels))
+        events = np.concatenate([self.early.events(released), theirs])
+        candidates = _Candidates(events, _both(waited, labels), told)
         self._join(self._in_time(candidates, joined), joined)
         self._give_up(joined)
         self._ids.sweep(slots)
@@ -165,7 +167,7 @@ class PartitionJoin:
                     f"expected a label dated within {self._horizon.within / 1e6:,.0f} s after its event, got one"
                     f" {delay[place] / 1e6:,.0f} s after it"
                 )
-                joined.refused.append(_refused(candidates.row(place), "late_label", message))
+                candidates.refuse(place, "late_label", message, joined)
         return candidates.take(np.flatnonzero(~late))
 
     def _join(self, candidates: "_Candidates", joined: Joined) -> None:
@@ -208,7 +210,8 @@ class PartitionJoin:
                 accepted[again[changed]] = True
             elif self._policies.changed == "reject":
                 message = "expected one label for an event, got another one after it"
-                joined.refused += [_refused(given.row(place), "changed_label", message) for place in again[changed]]
+                for place in again[changed].tolist():
+                    given.refuse(place, "changed_label", message, joined)
         first = np.flatnonzero(~answered)
         times = self.predictions.times(slots[first])
         counts["joined"] += len(first)
@@ -232,12 +235,12 @@ class PartitionJoin:
         if not len(due):
             return
         self.tally.counts["unknown"] += len(due)
-        self.early.mark(due, UNKNOWN)
+        self.early.mark(due, UNKNOWN if self._policies.unknown == "reject" else COUNTED)
         if self._policies.unknown == "reject":
             for row in self.early.take(due).to_pylist():
                 message = (
-                    f"expected the id of an event that was predicted, got {row[EVENT_ID]!r}, for which no prediction came"
-                    " within the horizon"
+                    f"expected the id of an event that was predicted, got {row[EVENT_ID]!r}, for which no prediction"
+                    " came within the horizon"
                 )
                 joined.refused.append(_refused(row, "unknown_id", message))
 
@@ -248,6 +251,8 @@ class _Candidates:
 
     slots: NDArray[np.int64]
     table: pa.Table
+    told: NDArray[np.bool_]
+    """Which were told as unknown: none is refused twice."""
 
     @property
     def times(self) -> NDArray[np.int64]:
@@ -258,11 +263,11 @@ class _Candidates:
         return np.asarray(self.table[REVISION].to_numpy(), np.int64)
 
     def take(self, rows: NDArray[np.int64]) -> "_Candidates":
-        return _Candidates(self.slots[rows], self.table.take(pa.array(rows)))
+        return _Candidates(self.slots[rows], self.table.take(pa.array(rows)), self.told[rows])
 
-    def row(self, place: int) -> dict[str, object]:
-        made: dict[str, object] = self.table.slice(place, 1).to_pylist()[0]
-        return made
+    def refuse(self, place: int, reason: str, message: str, joined: Joined) -> None:
+        if not self.told[place]:
+            joined.refused.append(_refused(self.table.slice(place, 1).to_pylist()[0], reason, message))
 
 
 def _both(first: pa.Table, second: pa.Table) -> pa.Table:
@@ -289,10 +294,10 @@ def _place(slots: NDArray[np.int64], known: NDArray[np.int64], at: NDArray[np.in
     return out
 
 
-def _no_outcomes(predictions: Predictions, answers: Answers, labels: pa.Schema) -> pa.Table:
+def _no_outcomes(predictions: pa.Schema, labels: pa.Schema) -> pa.Table:
     own = [pa.field(EVENT_ID, pa.string())]
     return pa.schema(
-        [*predictions.schema, *own, *(pa.field(f"@{f.name}", f.type) for f in labels if f.name != EVENT_ID)]
+        [*predictions, *own, *(pa.field(f"@{f.name}", f.type) for f in labels if f.name != EVENT_ID)]
     ).empty_table()
 
 

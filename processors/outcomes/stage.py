@@ -26,7 +26,7 @@ _RESERVED = ("event_key", "features", "probabilities", "label_delay")
 
 
 class Outcomes:
-    """Keyed state and columns of the outcomes stage; its task gives it rows of P.scored and writes what comes of them."""
+    """Keyed state and columns of the outcomes stage; its task gives it rows of P.scored and writes what comes."""
 
     name = OUTCOMES
 

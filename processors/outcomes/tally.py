@@ -1,4 +1,4 @@
-"""What is known of a partition's labels in numbers: how many of each kind, how long they took, how complete a day is."""
+"""A partition's labels in numbers: how many of each kind, how long they took, how complete a day is."""
 
 from collections import Counter
 from collections.abc import Iterable, Mapping

@@ -34,7 +34,7 @@ class IntakeTask(Task):
         prepared = super().prepare(records)
         return Prepared(prepared.outputs, prepared.changelog, prepared.offsets, prepared.counts, NO_EVENTS)
 
-    def _emit(self, stage: str, batch: Batch, records: Records) -> list[Output]:
+    def _emit(self, stage: str, batch: Batch, records: Records) -> list[Output]:  # noqa: ARG002 - a Task
         if not len(batch):
             return []
         own = (batch.origin.partition.astype("int64"), batch.origin.offset, batch.origin.timestamp)

@@ -95,7 +95,7 @@ def test_a_field_name_that_the_engine_needs_is_refused(declare, schemas):
 
 def test_the_contracts_of_its_topics(declare):
     plan = declare().plan()
-    assert set(plan.contracts) == {"events", "validated", "features", "predictions", "labels"}
+    assert set(plan.contracts) == {"events", "validated", "features", "predictions", "labels", "outcomes"}
     assert plan.contracts["events"].schema["tidemill"] == {"key": "station", "time": "at", "id": "id"}
     assert plan.contracts["validated"].arrow.names[-2:] == ["source_partition", "source_offset"]
     assert plan.contracts["features"].arrow.names[-2:] == ["height", "seen"]
