@@ -85,9 +85,9 @@ class Labels:
     (regression). A null label says nothing about its event. `within` is how long after the event a label may be dated;
     its prediction waits for `grace` longer, for labels that are under way.
 
-    `time`, `annotator`, `confidence` and `revision` name fields, if there are any: when the label became known (else
-    its record's timestamp), who gave it, how sure they are from 0 to 1, and which of an event's labels is the last
-    (else the one that comes last).
+    `time`, `annotator`, `confidence` and `revision` name fields, if there are any: when the label became known, who
+    gave it, how sure they are from 0 to 1, and which of an event's labels is the last (else the one that comes last).
+    Without `time`, `within` is counted from when the event was sent to when the label was, by their records.
 
     The policies say what is done with a label that comes `early`, before its prediction ("wait", "reject" or "drop"),
     `late`, dated after the horizon ("reject", "join", "drop"), `changed` ("revise", "reject", "drop"), or for an

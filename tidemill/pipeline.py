@@ -190,9 +190,13 @@ class Pipeline:
             carried = [features.field(name) for name in self.model.features]
         else:
             carried = [field for field in features if field.name not in SYSTEM_NAMES and fits_models(field.type)]
-        revised = labels.revision is not None
         return Outcomes(
-            [field.with_nullable(True) for field in carried], target, labels.horizon, labels.policies, revised=revised
+            [field.with_nullable(True) for field in carried],
+            target,
+            labels.horizon,
+            labels.policies,
+            revised=labels.revision is not None,
+            timed=labels.time is not None,
         )
 
     def _load_tables(self) -> tuple[dict[str, ReferenceTable], list[streams_plan.TopicTable], dict[str, str]]:

@@ -3,7 +3,8 @@
 What comes of an event depends on its prediction, its labels and their order among themselves, and not on whether they
 came before the prediction or after it: a label that has none yet waits, and is then treated as if it came after it.
 A label is late by its own time, not by when it came. When labels are given up is decided by the clock of events: the
-greatest event time so far, but of no event later than when its record was sent.
+greatest event time so far, but of no event later than when its record was sent. Where labels have no time of their own,
+the times at which records were sent stand for both.
 """
 
 from dataclasses import dataclass, field
@@ -19,7 +20,7 @@ from tidemill.processors.outcomes.answers import LABEL, REVISION, Answers
 from tidemill.processors.outcomes.early import COUNTED, LABEL_TIME, OFFSET, PARTITION, UNKNOWN, USED, EarlyLabels
 from tidemill.processors.outcomes.ids import Ids
 from tidemill.processors.outcomes.policy import Horizon, Policies
-from tidemill.processors.outcomes.predictions import EVENT_ID, Predictions
+from tidemill.processors.outcomes.predictions import EVENT_ID, EVENT_TIME, SENT, Predictions
 from tidemill.processors.outcomes.tally import Tally
 
 RECORD_TIME = "record_time"
@@ -75,10 +76,14 @@ class PartitionJoin:
         revised: bool,
         spare: int = SPARE,
     ) -> None:
-        """`revised` says that labels name their revision: then its number decides which label is the last."""
+        """`revised` says that labels name their revision: then its number decides which label is the last.
+
+        A label's time is set against the column `sent` of `prediction` if it has one, else against `event_time`.
+        """
         self._horizon, self._policies, self._revised = horizon, policies, revised
         self._ids = Ids()
-        self.predictions = Predictions(self._ids, prediction, horizon.kept, spare)
+        since = SENT if SENT in prediction.names else EVENT_TIME
+        self.predictions = Predictions(self._ids, prediction, horizon.kept, spare, since=since)
         self.answers = Answers(self._ids, label, self.predictions.has)
         self.predictions.followers.append(self.answers.drop)
         self.early = EarlyLabels(self._ids, label_schema(label), horizon.kept, spare)
@@ -130,7 +135,7 @@ class PartitionJoin:
         new = slots[fresh]
         released = self.early.of(new) if self._ids.is_held(new).any() else _NONE
         self.predictions.add(new, table.take(pa.array(fresh)))
-        self.tally.saw(self.predictions.times(new))
+        self.tally.saw(self.predictions.event_times(new))
         return fresh, released
 
     def _hold_early(
@@ -213,10 +218,9 @@ class PartitionJoin:
                 for place in again[changed].tolist():
                     given.refuse(place, "changed_label", message, joined)
         first = np.flatnonzero(~answered)
-        times = self.predictions.times(slots[first])
         counts["joined"] += len(first)
-        self.tally.delayed(given.times[first] - times)
-        self.tally.answered(times)
+        self.tally.delayed(given.times[first] - self.predictions.times(slots[first]))
+        self.tally.answered(self.predictions.event_times(slots[first]))
         chosen = np.flatnonzero(accepted)
         table = pa.table([given.table[LABEL].take(pa.array(chosen)), pa.array(number[chosen])], names=[LABEL, REVISION])
         self.answers.put(slots[chosen], table)

@@ -12,17 +12,20 @@ from tidemill.processors.outcomes.cells import CellRows
 from tidemill.processors.outcomes.ids import Ids
 
 EVENT_ID, EVENT_TIME = "event_id", "event_time"
+SENT = "sent"
+"""When the event's record was sent, in microseconds."""
 _FORGOTTEN = b"forgotten"
 
 
 class Predictions:
-    """Rows by event id, kept for as long as `kept` says after their event time; a `Store`.
+    """Rows by event id, kept for as long as `kept` says after their time, the column `since`; a `Store`.
 
     Columns of `schema` are found by name when rows are put back, so that one that was added since is null.
     """
 
-    def __init__(self, ids: Ids, schema: pa.Schema, kept: int, spare: int = SPARE) -> None:
-        """`schema` has `event_time` in microseconds, and not the id."""
+    def __init__(self, ids: Ids, schema: pa.Schema, kept: int, spare: int = SPARE, *, since: str = EVENT_TIME) -> None:
+        """`schema` has `event_time` and `since`, both in microseconds, and not the id."""
+        self._since = since
         self._ids, self._ageing = ids, Ageing(kept, spare)
         self._rows = CellRows(schema)
         self._held: NDArray[np.bool_] = np.zeros(0, np.bool_)
@@ -56,6 +59,10 @@ class Predictions:
         self._ageing.add(slots, self.times(slots))
 
     def times(self, slots: NDArray[np.int64]) -> NDArray[np.int64]:
+        """From when on labels are waited for, in microseconds."""
+        return self._rows.number(slots, self._since)
+
+    def event_times(self, slots: NDArray[np.int64]) -> NDArray[np.int64]:
         """The event times, in microseconds."""
         return self._rows.number(slots, EVENT_TIME)
 

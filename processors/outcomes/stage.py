@@ -11,7 +11,7 @@ from tidemill.processors.outcomes.answers import LABEL, REVISION
 from tidemill.processors.outcomes.early import LABEL_TIME
 from tidemill.processors.outcomes.join import ANNOTATOR, CONFIDENCE, Joined, PartitionJoin
 from tidemill.processors.outcomes.policy import Horizon, Policies
-from tidemill.processors.outcomes.predictions import EVENT_ID, EVENT_TIME
+from tidemill.processors.outcomes.predictions import EVENT_ID, EVENT_TIME, SENT
 from tidemill.processors.stage import Store
 
 OUTCOMES = "outcomes"
@@ -22,7 +22,7 @@ _SOURCE = (
     pa.field("source_offset", pa.int64(), nullable=False),
 )
 _AROUND = (EVENT_ID, EVENT_TIME, "model_version", "value", LABEL, LABEL_TIME, DELAY, REVISION, CONFIDENCE, ANNOTATOR)
-_RESERVED = ("event_key", "features", "probabilities", "label_delay")
+_RESERVED = (SENT, "event_key", "features", "probabilities", "label_delay")
 
 
 class Outcomes:
@@ -38,9 +38,15 @@ class Outcomes:
         policies: Policies,
         *,
         revised: bool,
+        timed: bool,
         spare: int = SPARE,
     ) -> None:
-        """`features` are those that outcomes carry; `revised` as in `PartitionJoin`."""
+        """`features` are those that outcomes carry, `revised` is as in `PartitionJoin`, `timed` labels name their time.
+
+        Where they do not, delays are counted from when the event's record was sent to when the label's was: its event
+        may be years old, as in a replay.
+        """
+        self.timed = timed
         self._target, self._horizon, self._policies = target, horizon, policies
         self._revised, self._spare = revised, spare
         taken = {*_AROUND, *_RESERVED, *target.columns(), *(f.name for f in _SOURCE)}
@@ -68,7 +74,8 @@ class Outcomes:
         self.schema = pa.schema([*identity, *carried, *predicted, *said, *_SOURCE])
         """The columns of P.outcomes."""
         # Features may have been added since a row was written, so they may be null there.
-        self._waiting = pa.schema([pa.field(EVENT_TIME, pa.int64()), *_SOURCE, *carried, *predicted])
+        sent = [] if timed else [pa.field(SENT, pa.int64())]
+        self._waiting = pa.schema([pa.field(EVENT_TIME, pa.int64()), *sent, *_SOURCE, *carried, *predicted])
         self.scored = pa.schema([pa.field(EVENT_ID, pa.string(), nullable=False), *self._waiting])
         """The columns of a prediction on P.scored."""
         kinds = str([(f.name, str(f.type)) for f in predicted])
@@ -105,8 +112,8 @@ class Outcomes:
         """What was joined in the columns of P.outcomes."""
         table = joined.outcomes
         said = {name: table[f"@{name}"] for name in (LABEL, REVISION, CONFIDENCE, ANNOTATOR)}
-        times = (table[EVENT_TIME].to_numpy(), table[f"@{LABEL_TIME}"].to_numpy())
-        made = {EVENT_TIME: times[0], LABEL_TIME: times[1], DELAY: (times[1] - times[0]) // 1_000}
+        since, labelled = table[EVENT_TIME if self.timed else SENT].to_numpy(), table[f"@{LABEL_TIME}"].to_numpy()
+        made = {EVENT_TIME: table[EVENT_TIME].to_numpy(), LABEL_TIME: labelled, DELAY: (labelled - since) // 1_000}
         columns = []
         for field in self.schema:
             if field.name in made:

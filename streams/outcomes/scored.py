@@ -11,7 +11,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from tidemill.processors.feature_enrichment.enrichment import sent_micros
-from tidemill.processors.outcomes.predictions import EVENT_ID, EVENT_TIME
+from tidemill.processors.outcomes.predictions import EVENT_ID, EVENT_TIME, SENT
 from tidemill.processors.outcomes.stage import Outcomes
 from tidemill.schemas.batch import Batch, Processed
 from tidemill.streams.hops.block import Block, Mark
@@ -48,7 +48,7 @@ class ScoredPredictions:
             good[[rejection.row for rejection in processed.rejected]] = False
             features = features.take(pa.array(np.flatnonzero(good)))
         table = self._rows(features, accepted)
-        marks, tell = self._marks(accepted, table[EVENT_TIME].to_numpy())
+        marks, tell = self._marks(accepted, table[EVENT_TIME if self._outcomes.timed else SENT].to_numpy())
         return by_id(self._topic, table, self._source, self._partitions, marks, everyone=tell)
 
     def _rows(self, features: pa.Table, accepted: Batch) -> pa.Table:
@@ -57,6 +57,8 @@ class ScoredPredictions:
         for field in self._outcomes.scored:
             if field.name in named:
                 columns.append(features[named[field.name]].cast(field.type))
+            elif field.name == SENT:
+                columns.append(pa.array(sent_micros(accepted.origin)))
             elif field.name == EVENT_TIME:
                 columns.append(accepted.table[EVENT_TIME].cast(pa.timestamp("us", "UTC")).cast(pa.int64()))
             else:

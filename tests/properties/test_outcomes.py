@@ -33,12 +33,17 @@ EVENT = {
 LABEL = {
     "type": "record",
     "name": "Flood",
-    "fields": [{"name": "id", "type": "string"}, {"name": "over", "type": "boolean"}, {"name": "no", "type": "int"}],
+    "fields": [
+        {"name": "id", "type": "string"},
+        {"name": "over", "type": "boolean"},
+        {"name": "no", "type": "int"},
+        {"name": "at", "type": {"type": "long", "logicalType": "timestamp-micros"}},
+    ],
 }
 
 
 def plan(**policies):
-    labels = tm.Labels(LABEL, id="id", label=pl.col("over"), within="6h", grace="0s", **policies)
+    labels = tm.Labels(LABEL, id="id", label=pl.col("over"), time="at", within="6h", grace="0s", **policies)
     return tm.Pipeline(
         "tides",
         tm.Events(EVENT, key="station", time="at", id="id"),

@@ -100,7 +100,7 @@ def test_the_contracts_of_its_topics(declare):
     assert plan.contracts["validated"].arrow.names[-2:] == ["source_partition", "source_offset"]
     assert plan.contracts["features"].arrow.names[-2:] == ["height", "seen"]
     assert plan.contracts["predictions"].arrow.names[-3:] == ["value", "probability_false", "probability_true"]
-    assert len({contract.fingerprint for contract in plan.contracts.values()}) == 5
+    assert len({contract.fingerprint for contract in plan.contracts.values()}) == 6
 
 
 def test_without_a_model_and_labels(declare):
