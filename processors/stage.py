@@ -46,14 +46,10 @@ class Store(Protocol):
         ...
 
 
-class Stage(Protocol):
-    """One step of a record's way: sanity check, feature enrichment or online inference."""
+class Keeper(Protocol):
+    """What has state by partition."""
 
     name: str
-
-    def process(self, batch: Batch) -> Processed:
-        """Decide on every row of `batch`; keyed state is read and written in log order, per partition."""
-        ...
 
     def stores(self, partition: int) -> Mapping[str, Store]:
         """The partition's keyed state by name, created empty on first use; the same names for every partition."""
@@ -69,4 +65,12 @@ class Stage(Protocol):
 
     def drop(self, partition: int) -> None:
         """Forget the partition's state: it moved to another worker, or must be restored."""
+        ...
+
+
+class Stage(Keeper, Protocol):
+    """One step of a record's way: sanity check, feature enrichment, online inference, or the intake of labels."""
+
+    def process(self, batch: Batch) -> Processed:
+        """Decide on every row of `batch`; keyed state is read and written in log order, per partition."""
         ...

@@ -18,18 +18,28 @@ _CLUSTER_NAME = "kafka-cluster"
 
 _READS = {
     "producer": ("schemas",),
-    "subscriber": ("schemas", "predictions"),
+    "subscriber": ("schemas", "predictions", "outcomes"),
     "labeller": ("schemas",),
-    "worker": ("schemas", "events", *OUTPUTS[:-1], "changelog", "models", "model-artefacts"),
-    "trainer": ("schemas", "features", "labels", "predictions"),
-    "operator": ("schemas", "events", "predictions", "rejected", "retries", "changelog", "models"),
+    "worker": ("schemas", "events", *OUTPUTS[:-1], "labels", "changelog", "models", "model-artefacts"),
+    "trainer": ("schemas", "features", "labels", "predictions", "outcomes"),
+    "operator": (
+        "schemas",
+        "events",
+        "labels",
+        "predictions",
+        "outcomes",
+        "rejected",
+        "retries",
+        "changelog",
+        "models",
+    ),
 }
 _WRITES = {
     "producer": ("events",),
     "labeller": ("labels",),
-    "worker": (*OUTPUTS, "rejected", "changelog", "schemas"),
+    "worker": (*OUTPUTS, "outcomes", "rejected", "changelog", "schemas"),
     "trainer": ("models", "model-artefacts"),
-    "operator": ("events", "retries"),
+    "operator": ("events", "labels", "retries"),
 }
 ROLES = tuple(_READS)
 _SHARED = frozenset(suffix for table in (_READS, _WRITES) for suffixes in table.values() for suffix in suffixes)

@@ -42,6 +42,11 @@ class InFlight:
         """Whether a commit may still be under way when `start` returns."""
         return self._executor is not None
 
+    @property
+    def landed(self) -> bool:
+        """Whether a commit has ended and is not settled."""
+        return self._prepared is not None and self._future.done()
+
     def start(self, prepared: Prepared, commit: Callable[[], float]) -> None:
         """Begin a commit; `commit` does it and returns the time. The one before must have been settled."""
         assert self._prepared is None, "one commit at a time: settle the one before"

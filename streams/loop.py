@@ -33,10 +33,15 @@ class Followed(Protocol):
 
 @dataclass(frozen=True)
 class LoopOptions:
-    """How much a batch may hold, how long to wait for the first event, and how often a commit may fail in a row."""
+    """How much a batch may hold, how long to wait for the first event, and how often a commit may fail in a row.
+
+    With `pace_seconds`, a batch that is not full is followed by the next one no sooner than after so long: what is slow
+    by nature is then done in few large batches. Such a loop never waits for its input.
+    """
 
     max_records: int = 10_000
     poll_seconds: float = 0.1
+    pace_seconds: float = 0.0
     max_aborts: int = 20
     lag_seconds: float = 1.0
 
@@ -71,6 +76,12 @@ class Loop:
         self._shows_lag = shows_lag
         self._aborts = 0
         self._next_lag = 0.0
+        self._next_batch = 0.0
+
+    @property
+    def paced(self) -> bool:
+        """Whether it takes its time between batches."""
+        return self._options.pace_seconds > 0
 
     def run(self, stop: Callable[[], bool]) -> None:
         """Until `stop` says so: what is prepared is committed, then the group is left."""
@@ -87,6 +98,10 @@ class Loop:
 
     def step(self, wait: float | None = None) -> int:
         """One round; returns how many records were processed. It waits `wait` seconds for the first, or as declared."""
+        if self.paced and self._now() < self._next_batch:
+            if self._in_flight.landed:
+                self._settle()
+            return 0
         records = self._source.poll(self._options.max_records, self._options.poll_seconds if wait is None else wait)
         for followed in self._followed:
             followed.poll()
@@ -95,6 +110,8 @@ class Loop:
         else:
             self._settle()
         now = self._now()
+        if 0 < len(records) < self._options.max_records:
+            self._next_batch = now + self._options.pace_seconds
         self._write(self._task.idle(self._source.ended(), now))
         if self._shows_lag and now >= self._next_lag:
             self._metrics.lags(self._source.lag())
@@ -161,6 +178,7 @@ def run_in_turn(loops: Sequence[Loop], stop: Callable[[], bool]) -> None:
         for loop in loops:
             opened.enter_context(loop.open())
         busy = False
+        waiting = [loop for loop in loops if not loop.paced] or loops
         while not stop():
-            wait = None if len(loops) == 1 else 0.0 if busy else BRIEF
-            busy = sum([loop.step(wait) for loop in loops]) > 0
+            wait = None if len(waiting) == 1 else 0.0 if busy else BRIEF
+            busy = sum([loop.step(wait if loop in waiting else 0.0) for loop in loops]) > 0

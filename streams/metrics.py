@@ -57,6 +57,7 @@ class Metrics:
         self.warned = Counter(
             "tidemill_warned", "Events that failed a check which only warns.", ["check"], registry=own
         )
+        self.labels = Counter("tidemill_labels", "Labels, by what became of them.", ["outcome"], registry=own)
         self.batch = Histogram("tidemill_batch_events", "Events in a batch.", buckets=_EVENTS, registry=own)
         self.prepare = Histogram("tidemill_prepare_seconds", "Time to process a batch.", buckets=SECONDS, registry=own)
         self.commit = Histogram("tidemill_commit_seconds", "Time to commit a batch.", buckets=SECONDS, registry=own)
@@ -89,6 +90,8 @@ class Metrics:
                 self.rejected.labels(reason).inc(number)
             for check, number in counts.warned.items():
                 self.warned.labels(check).inc(number)
+            for outcome, number in counts.labels.items():
+                self.labels.labels(outcome).inc(number)
         self.batch.observe(len(latencies))
         self.latency.observe(latencies)
 

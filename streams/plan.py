@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from tidemill.processors.feature_enrichment.hops import ASSEMBLY, windows_stage
 from tidemill.processors.feature_enrichment.lookup_table import ReferenceTable
 from tidemill.processors.online_inference.target import Target
+from tidemill.processors.outcomes import LABEL_INTAKE, OUTCOMES, Outcomes
 from tidemill.processors.stage import Stage
 from tidemill.schemas.contract import Contract
 from tidemill.schemas.errors import DeclarationError, nearest
@@ -18,6 +19,13 @@ _OUTPUTS = dict(zip(STAGES, OUTPUTS, strict=True))
 
 ENRICHED = "enriched"
 """Where the rows of an event meet again after their hops, by suffix."""
+
+SCORED = "scored"
+"""Where predictions and labels meet by their event's id, by suffix."""
+LABELLED = (LABEL_INTAKE, OUTCOMES)
+"""The stages that a pipeline with labels has besides."""
+_LABELLED_INPUTS = dict(zip(LABELLED, ("labels", SCORED), strict=True))
+_LABELLED_OUTPUTS = dict(zip(LABELLED, (SCORED, "outcomes"), strict=True))
 
 DAY = 24 * 3600 * 1000
 FOREVER = -1
@@ -49,7 +57,7 @@ class Plan:
     name: str
     version: str
     contracts: Mapping[str, Contract]
-    """By topic suffix: events, validated, features, predictions, and labels if declared."""
+    """By topic suffix: events, validated, features, predictions, and labels and outcomes if declared."""
     event_id: str
     event_key: str
     target: Target
@@ -68,6 +76,8 @@ class Plan:
     """The fields, other than the events' key, that windows are kept by: each costs one internal topic."""
     late_tables: Sequence[str] = ()
     """The topic tables that are looked up by what windows make."""
+    make_outcomes: Callable[[], Outcomes] | None = field(default=None, repr=False)
+    """Builds what joins labels, without state; None where no labels are declared."""
     idle_seconds: float = 0.2
     """How long a partition of events must have been quiet before windows on other keys go on without it."""
     profiled: bool = False
@@ -76,9 +86,10 @@ class Plan:
     @property
     def segments(self) -> tuple[tuple[str, ...], ...]:
         """The stages, in groups that may run fused; between two groups rows change their partition."""
+        labelled = tuple((stage,) for stage in LABELLED) if self.make_outcomes is not None else ()
         if not self.hops:
-            return (STAGES,)
-        return (STAGES[:2], *((windows_stage(key),) for key in self.hops), (ASSEMBLY, STAGES[2]))
+            return (STAGES, *labelled)
+        return (STAGES[:2], *((windows_stage(key),) for key in self.hops), (ASSEMBLY, STAGES[2]), *labelled)
 
     @property
     def stages(self) -> tuple[str, ...]:
@@ -108,11 +119,13 @@ class Plan:
         return self.topic(self.suffix_out(stage))
 
     def _suffix_in(self, stage: str) -> str:
-        between = {windows_stage(key): f"by-{key}" for key in self.hops} | {ASSEMBLY: ENRICHED}
+        between = {windows_stage(key): f"by-{key}" for key in self.hops} | {ASSEMBLY: ENRICHED} | _LABELLED_INPUTS
         return between[stage] if stage in between else _INPUTS[stage]
 
     def suffix_out(self, stage: str) -> str:
         """The suffix of the topic that a stage writes."""
+        if stage in LABELLED:
+            return _LABELLED_OUTPUTS[stage]
         if not self.hops or stage in (STAGES[0], STAGES[2]):
             return _OUTPUTS[stage]
         return OUTPUTS[1] if stage == ASSEMBLY else ENRICHED
@@ -164,6 +177,10 @@ class Plan:
         ]
         if "labels" in self.contracts:
             specs.append(TopicSpec(self.topic("labels"), self.partitions, log, "labels, as they become known"))
+        if self.make_outcomes is not None:
+            purpose = "internal: predictions and labels by the event's id, on their way to each other"
+            specs.append(TopicSpec(self.topic(SCORED), None, self._internal(min(self.retention_ms, DAY)), purpose))
+            specs.append(TopicSpec(self.topic("outcomes"), None, wide, "what happened, beside what was predicted"))
         specs += [TopicSpec(table.topic, 1, compact, "a reference table") for table in self.topic_tables]
         specs += self._hop_topics() + self._drift_topics()
         unwritten = {self.topic(suffix) for suffix in OUTPUTS if suffix not in self.publish}
@@ -191,21 +208,25 @@ class Plan:
     def _hop_topics(self) -> list[TopicSpec]:
         if not self.hops:
             return []
-        # Stamped by the broker: an event's own time would have retention delete what is still to be read.
-        config = {
-            "cleanup.policy": "delete",
-            "retention.ms": str(self.retention_ms),
-            "message.timestamp.type": "LogAppendTime",
-            "segment.bytes": str(64 * 1024 * 1024),
-            "max.message.bytes": str(4 * 1024 * 1024),
-        }
+        config = self._internal(self.retention_ms)
         # A replay finds the order of the rows on the hops; this topic is only read once.
-        brief = config | {"retention.ms": str(min(self.retention_ms, DAY))}
+        brief = self._internal(min(self.retention_ms, DAY))
         reason = "a hop: rows by {0}, for the windows on {0}, which is not the events' key {1}"
         return [
             *(TopicSpec(self.hop_topic(k), None, config, reason.format(k, self.event_key)) for k in self.hops),
             TopicSpec(self.topic(ENRICHED), None, brief, "where the rows and what the hops made of them meet again"),
         ]
+
+    @staticmethod
+    def _internal(retention_ms: int) -> dict[str, str]:
+        # Stamped by the broker: an event's own time would have retention delete what is still to be read.
+        return {
+            "cleanup.policy": "delete",
+            "retention.ms": str(retention_ms),
+            "message.timestamp.type": "LogAppendTime",
+            "segment.bytes": str(64 * 1024 * 1024),
+            "max.message.bytes": str(4 * 1024 * 1024),
+        }
 
 
 def stage_input(stage: str) -> str:

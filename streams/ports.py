@@ -81,6 +81,8 @@ class StageCounts:
     accepted: int = 0
     rejected: dict[str, int] = field(default_factory=dict)
     warned: dict[str, int] = field(default_factory=dict)
+    labels: dict[str, int] = field(default_factory=dict)
+    """Of the outcomes stage: labels by what became of them."""
 
 
 class Assignments(Protocol):

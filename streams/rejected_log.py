@@ -41,10 +41,10 @@ def parse_place(text: str, pipeline: str) -> Place:
     """
     found = _PLACE.fullmatch(text)
     rejected, events = f"{pipeline}.rejected", f"{pipeline}.events"
-    if found is None or (found["topic"] or rejected) not in (rejected, events):
+    if found is None or (found["topic"] or rejected) not in (rejected, events, f"{pipeline}.labels"):
         raise DeclarationError(
-            f"expected the place of a rejection, such as 2@17 or {rejected}[2]@17, or of its event, {events}[2]@17;"
-            f" got {text!r}"
+            f"expected the place of a rejection, such as 2@17 or {rejected}[2]@17, or of its event or label,"
+            f" {events}[2]@17; got {text!r}"
         )
     return Place(found["topic"] or rejected, int(found["in_topic"] or found["bare"]), int(found["offset"]))
 
@@ -141,21 +141,22 @@ def tally(
     selection: Selection,
     retried: Callable[[int], Sequence[int] | frozenset[int]],
     progress: Progress = lambda n: None,  # noqa: ARG005
+    retried_labels: Callable[[int], Sequence[int] | frozenset[int]] = lambda p: (),  # noqa: ARG005
 ) -> list[Kind]:
     """Count rejections by stage and reason, the most frequent first.
 
-    `retried` gives the event offsets of a partition that were sent again. Memory grows with the kinds and with those
-    offsets, not with the rejections.
+    `retried` gives the event offsets of a partition that were sent again, `retried_labels` those of labels. Memory
+    grows with the kinds and with those offsets, not with the rejections.
     """
     kinds: dict[tuple[str, str], Kind] = {}
-    topic, events = f"{name}.rejected", f"{name}.events"
+    topic = f"{name}.rejected"
     for partition in partitions_of(reader, name, selection):
-        again = retried(partition)
+        again = {f"{name}.events": retried(partition), f"{name}.labels": retried_labels(partition)}
         for rejection in read_rejections(reader, name, partition, selection, progress):
             at = rejection.record.timestamp
             kind = kinds.setdefault((rejection.stage, rejection.reason), Kind(rejection.stage, rejection.reason))
             kind.first, kind.last = (min(kind.first, at), max(kind.last, at)) if kind.count else (at, at)
             kind.count += 1
-            kind.retried += rejection.topic == events and rejection.offset in again
+            kind.retried += rejection.offset in again.get(rejection.topic, ())
             kind.example, kind.place = rejection.message, str(place_of(rejection, topic))
     return sorted(kinds.values(), key=lambda kind: (-kind.count, kind.stage, kind.reason))

@@ -103,22 +103,24 @@ class StoredRejection:
 def rejected_output(plan: Plan, rows: Sequence[RejectedRow], originals: LogReader | None) -> Output:
     """The messages for P.rejected, in log order; `originals` looks up bytes that a later stage does not have."""
     rows = sorted(rows, key=lambda row: (row.partition, row.offset))
-    values = [row.value for row in rows]
+    keys, values = [row.key for row in rows], [row.value for row in rows]
     headers = [row.headers() for row in rows]
     if originals is not None:
-        events = plan.topic("events")
-        for partition in {row.partition for row in rows}:
-            wanted = [i for i, row in enumerate(rows) if row.partition == partition and row.topic == events]
-            found = originals.fetch(events, partition, [rows[i].offset for i in wanted])
+        sources = {plan.topic("events"), plan.topic("labels")}
+        for topic, partition in sorted({(row.topic, row.partition) for row in rows if row.topic in sources}):
+            wanted = [i for i, row in enumerate(rows) if (row.topic, row.partition) == (topic, partition)]
+            found = originals.fetch(topic, partition, [rows[i].offset for i in wanted])
             for i in wanted:
                 record = found.get(rows[i].offset)
-                values[i] = None if record is None else record.value
-                headers[i] += [] if record is None else _kept(record.headers)
+                if record is not None:
+                    keys[i] = record.key if keys[i] is None else keys[i]
+                    values[i] = record.value
+                    headers[i] += _kept(record.headers)
     return Output(
         plan.topic("rejected"),
         np.array([row.partition for row in rows], dtype=np.int32),
         np.array([row.timestamp for row in rows], dtype=np.int64),
-        [row.key for row in rows],
+        keys,
         values,
         headers,
     )

@@ -1,8 +1,8 @@
-"""Sending rejected events through the pipeline again, each exactly once.
+"""Sending rejected events and labels through the pipeline again, each exactly once.
 
-The copies on P.events and the notes on P.retries that they were made are one transaction. One holder of the tool's
-transactional id at a time reads the notes and writes: whoever takes it has fenced the one before and then reads all
-that it will ever have noted. So a kill between any two steps, and two operators at once, send nothing twice.
+The copies on P.events or P.labels and the notes on P.retries that they were made are one transaction. One holder of the
+tool's transactional id at a time reads the notes and writes: whoever takes it has fenced the one before and then reads
+all that it will ever have noted. So a kill between any two steps, and two operators at once, send nothing twice.
 
 A copy is an event of its own, with the key, value, partition, framing header and record timestamp of the first, and
 headers that name it. The record timestamp is kept because it is "now" for every check and window.
@@ -22,6 +22,8 @@ from tidemill.streams.rejections import RETRY_ATTEMPT, RETRY_EVENT, RETRY_REJECT
 
 BATCH_ROWS = 5_000
 BATCH_BYTES = 8 * 1024 * 1024
+SOURCES = ("events", "labels")
+"""The topics, by suffix, that rejected records are sent back to."""
 _ORDER = (*STAGES[:2], ASSEMBLY, STAGES[2])
 """Every stage that refuses events, with hops or without."""
 
@@ -47,13 +49,16 @@ def transactional_id(name: str) -> str:
     return f"{name}.rejected-retry"
 
 
-def retried_offsets(reader: History, name: str, partition: int) -> frozenset[int]:
-    """The offsets on a partition of P.events whose events were sent again.
+def retried_offsets(reader: History, name: str, partition: int, suffix: str = SOURCES[0]) -> frozenset[int]:
+    """The offsets on a partition of P.events whose events were sent again, or of P.labels by its suffix.
 
     Under the tool's transactional id this is the truth; without it, what was true a moment ago.
     """
     notes = reader.read(f"{name}.retries", partition)
-    return frozenset(int(note.key.rpartition(b"/")[2]) for note in notes if note.key is not None)
+    keys = [note.key for note in notes if note.key is not None]
+    return frozenset(
+        int(key.rpartition(b"/")[2]) for key in keys if key.startswith(_key(suffix, partition, "").encode())
+    )
 
 
 def retry(
@@ -74,19 +79,19 @@ def retry(
     """
     result = Retried()
     for partition in partitions_of(reader, name, selection):
-        done = set(retried_offsets(reader, name, partition))
+        done = {f"{name}.{suffix}": set(retried_offsets(reader, name, partition, suffix)) for suffix in SOURCES}
         batch: list[StoredRejection] = []
         size = 0
         for rejection in read_rejections(reader, name, partition, selection, progress):
             record = rejection.record
-            if rejection.topic != f"{name}.events" or rejection.partition != partition or rejection.offset < 0:
+            if rejection.topic not in done or rejection.partition != partition or rejection.offset < 0:
                 result.not_events += 1
             elif record.value is None:
                 result.without_bytes += 1
-            elif rejection.offset in done:
+            elif rejection.offset in done[rejection.topic]:
                 result.already += 1
             else:
-                done.add(rejection.offset)
+                done[rejection.topic].add(rejection.offset)
                 batch.append(rejection)
                 size += len(record.value) + len(record.key or b"")
                 if len(batch) >= BATCH_ROWS or size >= BATCH_BYTES:
@@ -100,15 +105,17 @@ def _send(
     name: str, partition: int, batch: list[StoredRejection], transactions: Transactions | None, result: Retried
 ) -> None:
     if batch and transactions is not None:
-        transactions.commit([_copies(name, partition, batch), _notes(name, partition, batch)])
+        by_topic = {topic: [r for r in batch if r.topic == topic] for topic in {r.topic for r in batch}}
+        copies = [_copies(name, topic, partition, chosen) for topic, chosen in sorted(by_topic.items())]
+        transactions.commit([*copies, _notes(name, partition, batch)])
     for rejection in batch:
         result.sent += 1
         result.reasons[rejection.reason] = result.reasons.get(rejection.reason, 0) + 1
 
 
-def _copies(name: str, partition: int, batch: list[StoredRejection]) -> Output:
+def _copies(name: str, topic: str, partition: int, batch: list[StoredRejection]) -> Output:
     return Output(
-        f"{name}.events",
+        topic,
         np.full(len(batch), partition, dtype=np.int32),
         np.array([rejection.record.timestamp for rejection in batch], dtype=np.int64),
         [rejection.record.key for rejection in batch],
@@ -135,6 +142,10 @@ def _furthest(rejection: StoredRejection) -> str:
     return max(known, key=_ORDER.index, default=rejection.stage)
 
 
+def _key(suffix: str, partition: int, offset: str) -> str:
+    return f"{partition}/{offset}" if suffix == SOURCES[0] else f"{suffix}/{partition}/{offset}"
+
+
 def _notes(name: str, partition: int, batch: list[StoredRejection]) -> Output:
     """One for each event, under its place: at least once, an event may have been rejected twice."""
     texts = [
@@ -150,6 +161,6 @@ def _notes(name: str, partition: int, batch: list[StoredRejection]) -> Output:
         f"{name}.retries",
         np.full(len(batch), partition, dtype=np.int32),
         np.zeros(len(batch), dtype=np.int64),
-        [f"{partition}/{rejection.offset}".encode() for rejection in batch],
+        [_key(r.topic.removeprefix(f"{name}."), partition, str(r.offset)).encode() for r in batch],
         [json.dumps(text).encode() for text in texts],
     )

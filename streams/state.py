@@ -4,7 +4,7 @@ import json
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from tidemill.processors.stage import Stage
+from tidemill.processors.stage import Keeper
 from tidemill.schemas.errors import StreamError
 from tidemill.streams.changelog import BlockLog
 from tidemill.streams.ports import ChangelogEntry, LogReader, LogRecord
@@ -19,7 +19,7 @@ class PartitionState:
     they fit each other exactly.
     """
 
-    def __init__(self, topic: str, partition: int, stages: Sequence[Stage], input_topic: str) -> None:
+    def __init__(self, topic: str, partition: int, stages: Sequence[Keeper], input_topic: str) -> None:
         self._topic, self._partition, self._stages, self._input = topic, partition, stages, input_topic
         self.source_offset = 0
         self.committed = 0

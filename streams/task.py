@@ -17,13 +17,16 @@ from tidemill.processors.stage import Stage
 from tidemill.schemas.batch import Batch, Origin, Processed
 from tidemill.schemas.codec import Codec
 from tidemill.schemas.resolver import SchemaSource
-from tidemill.streams.plan import STAGES, Plan
+from tidemill.streams.outcomes.scored import ScoredPredictions
+from tidemill.streams.plan import SCORED, STAGES, Plan
 from tidemill.streams.ports import ChangelogEntry, LogReader, Output, Prepared, Records, StageCounts
 from tidemill.streams.rejections import RejectedRow, refused_later, rejected_output
 from tidemill.streams.state import PartitionState
 from tidemill.streams.state_watch import StateSize
 
 MISPLACED = "misplaced"
+NO_EVENTS: NDArray[np.int64] = np.empty(0, dtype=np.int64)
+"""What a batch answers that answers no event."""
 TOO_LARGE = "too_large"
 MAX_EVENT_BYTES = 1 << 20
 """Key and value, unpacked. A broker's limit is for compressed batches; what a larger event leads to may not fit it."""
@@ -43,8 +46,11 @@ class Task:
         schemas: SchemaSource,
         reader: LogReader,
         prefix: Callable[[str], bytes | None],
+        partitions: int | None = None,
     ) -> None:
+        """`partitions` is how many the topics have, by default as declared."""
         self.plan = plan
+        self._partitions = partitions or plan.partitions
         self.stage_names = tuple(stages)
         self.input_topic = plan.input_of(stages[0])
         by_name: dict[str, Stage] = {stage.name: stage for stage in plan.make_stages()}
@@ -61,8 +67,15 @@ class Task:
             if plan.suffix_out(name) in plan.contracts
         }
         self._columns = {name: plan.output_contract(name).arrow.names for name in self._encoders}
-        self._from_events = stages[0] == STAGES[0]
+        self._is_source = stages[0] == STAGES[0]
+        self._scored = self._make_scored() if STAGES[2] in stages else None
         self._state: dict[int, PartitionState] = {}
+
+    def _make_scored(self) -> ScoredPredictions | None:
+        """What writes predictions to where they are set beside what happens."""
+        if self.plan.make_outcomes is None:
+            return None
+        return ScoredPredictions(self.plan.topic(SCORED), self.plan.make_outcomes(), STAGES[2], self._partitions)
 
     @property
     def inference(self) -> OnlineInference | None:
@@ -84,6 +97,8 @@ class Task:
     def revoked(self, partition: int) -> None:
         """Drop the partition's state."""
         self._state.pop(partition, None)
+        if self._scored is not None:
+            self._scored.drop(partition)
         for stage in self._stages:
             stage.drop(partition)
 
@@ -92,7 +107,7 @@ class Task:
 
         Every record becomes one output of the last stage or one rejection, unless it was processed before.
         """
-        records, large = _within_limit(records) if self._from_events else (records, {})
+        records, large = _within_limit(records) if self._is_source else (records, {})
         batch, rejected = self._read(records, large)
         counts = {name: StageCounts() for name in self.stage_names}
         for row in rejected:
@@ -125,11 +140,13 @@ class Task:
             processed = stage.process(batch)
             rejected += self._rejected_rows(stage.name, batch, processed, records)
             self._tally(counts[stage.name], processed)
+            if self._scored is not None and stage.name == STAGES[2] and len(processed.accepted):
+                outputs.append(self._scored.output(batch, processed))
             batch = processed.accepted
             if stage.name in self._written:
                 outputs += self._emit(stage.name, batch, records)
         if rejected:
-            originals = None if self._from_events else self._reader
+            originals = None if self._is_source else self._reader
             outputs.append(rejected_output(self.plan, rejected, originals))
         return [output for output in outputs if len(output)]
 
@@ -153,7 +170,7 @@ class Task:
             else (fault.row, str(fault.reason), fault.message)
             for fault in decoded.bad
         ]
-        if self._from_events:
+        if self._is_source:
             rows = np.array([fault[0] for fault in bad], dtype=np.int64)
             new = self._is_new(records.partition[rows], records.offset[rows])
             bad = [fault for fault, is_new in zip(bad, new.tolist(), strict=True) if is_new]
@@ -170,7 +187,7 @@ class Task:
         return batch, [RejectedRow.undecodable(first, self.input_topic, records, *fault) for fault in sorted(bad)]
 
     def _origin(self, records: Records, table: pa.Table, rows: NDArray[np.int64]) -> Origin:
-        if self._from_events:
+        if self._is_source:
             passed = refused_later(records, STAGES[0])
             origin = Origin(records.partition, records.offset, records.timestamp, np.arange(len(records)), passed)
             return origin.take(rows)
@@ -196,24 +213,25 @@ class Task:
 
     def _positions(self, records: Records, origin: Origin) -> dict[int, int]:
         """For each source partition, the first event offset that is not part of this batch."""
-        if self._from_events:
+        if self._is_source:
             return {p: int(records.offset[rows][-1]) + 1 for p, rows in _by_partition(records.partition)}
         return {p: int(origin.offset[rows][-1]) + 1 for p, rows in _by_partition(origin.partition)}
 
     def _rejected_rows(self, stage: str, batch: Batch, processed: Processed, records: Records) -> list[RejectedRow]:
-        origin, events = batch.origin, self.plan.topic("events")
+        origin = batch.origin
+        source = self.input_topic if self._is_source else self.plan.topic("events")
         return [
             RejectedRow(
                 stage,
                 rejection.reason,
                 rejection.message,
-                events,
+                source,
                 int(origin.partition[rejection.row]),
                 int(origin.offset[rejection.row]),
                 int(origin.timestamp[rejection.row]),
                 records.keys[origin.row[rejection.row]],
-                records.values[origin.row[rejection.row]] if self._from_events else None,
-                records.headers[origin.row[rejection.row]] if self._from_events else None,
+                records.values[origin.row[rejection.row]] if self._is_source else None,
+                records.headers[origin.row[rejection.row]] if self._is_source else None,
             )
             for rejection in processed.rejected
         ]

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from tidemill.processors.feature_enrichment.hops import ASSEMBLY
 from tidemill.processors.online_inference.artefact import preload
+from tidemill.processors.outcomes import LABEL_INTAKE, OUTCOMES
 from tidemill.schemas.errors import DeclarationError, nearest
 from tidemill.schemas.framing import Confluent
 from tidemill.streams.deadline import Deadline
@@ -35,6 +36,10 @@ ENRICHING = {"feature_enrichment", ASSEMBLY}
 """The stages that look up in reference tables."""
 MOST_BLOCKS = 200
 """How many messages of an internal topic a batch may hold: each has rows of many events."""
+MOST_SCORED = 1_000
+"""The same of P.scored, of which much is read at a time."""
+PACE_SECONDS = {LABEL_INTAKE: 0.2, OUTCOMES: 1.0}
+"""How much time stages take between two batches for which nobody waits."""
 DELIVERY = ("exactly-once", "at-least-once")
 
 
@@ -113,12 +118,21 @@ class _Made:
     def _is_public(self, topic: str) -> bool:
         return topic.removeprefix(self.plan.topic("")) in self.plan.contracts
 
+    def _loop_options(self, stages: Sequence[str], topic: str) -> LoopOptions:
+        given = self.options.loop
+        paced = replace(given, pace_seconds=PACE_SECONDS.get(stages[0], 0.0))
+        if self._is_public(topic):
+            return paced
+        most = MOST_SCORED if stages[0] == OUTCOMES else MOST_BLOCKS
+        return replace(paced, max_records=min(given.max_records, most))
+
     def loop(self, stages: Sequence[str], *, first: bool) -> Loop:
         """The loop of one task, connected; a worker's tables are followed by its first."""
         plan, connection = self.plan, self.connection
         group, place = group_name(plan, stages), f"{plan.name}.{'+'.join(stages)}.{self.options.slot}"
         reader = KafkaReader(connection, group)
-        partitions = len(reader.partitions(plan.topic("events"))) if plan.hops else plan.partitions
+        counted = plan.hops or plan.make_outcomes is not None
+        partitions = len(reader.partitions(plan.topic("events"))) if counted else plan.partitions
         task = make_task(plan, stages, self.schemas, self.keeping.reader(reader), self._prefix, partitions)
         self.keeping.tasks.append(task)
         followed: list[Followed] = [self.keeping.watch] if first else []
@@ -144,7 +158,6 @@ class _Made:
         source = KafkaSource(connection, task.input_topic, group, place, in_flight)
         kind = ExactlyOnce if self.options.delivery == "exactly-once" else AtLeastOnce
         committer: Committer = kind(connection, source, task.input_topic, plan.topic("changelog"), place)
-        blocks = replace(self.options.loop, max_records=min(self.options.loop.max_records, MOST_BLOCKS))
         log.info("worker %s reads %s, %s", place, task.input_topic, self.options.delivery)
         return Loop(
             task,
@@ -153,7 +166,7 @@ class _Made:
             followed=followed,
             metrics=self.metrics,
             now=time.time,
-            options=self.options.loop if self._is_public(task.input_topic) else blocks,
+            options=self._loop_options(stages, task.input_topic),
             in_flight=in_flight,
             shows_lag=first,
         )

@@ -362,6 +362,8 @@ class Mill:
             if message.topic().endswith(".rejected"):
                 headers = dict(message.headers())
                 rejection = {field: headers[name].decode() for field, name in HEADERS.items()}
+                if rejection["topic"] == f"{self.name}.labels":
+                    continue
                 place = int(rejection["partition"]), int(rejection["offset"])
                 self.answers[place].append(Answer(message, rejection=rejection))
             else:

@@ -40,7 +40,7 @@ from tidemill.processors.sanity_check import (
     present,
     unique,
 )
-from tidemill.results import Prediction, Rejection
+from tidemill.results import Outcome, Prediction, Rejection
 from tidemill.schemas.contract import Contract
 from tidemill.schemas.errors import (
     BrokerError,
@@ -67,6 +67,7 @@ __all__ = [
     "Labels",
     "Model",
     "ModelError",
+    "Outcome",
     "Pipeline",
     "Prediction",
     "Rejection",

@@ -9,7 +9,7 @@ import pyarrow as pa
 
 from tidemill.outgoing import Outgoing
 from tidemill.pipeline import Pipeline
-from tidemill.results import Prediction, Rejection
+from tidemill.results import Outcome, Prediction, Rejection
 from tidemill.schemas.codec import Codec
 from tidemill.schemas.contract import Contract
 from tidemill.schemas.errors import StreamError, nearest
@@ -167,6 +167,18 @@ class Client:
             return [Prediction.from_row(row) for row in rows]
 
         return Subscription(self._subscribe("predictions", since, group), decode, timeout)
+
+    def outcomes(
+        self, *, since: str = "now", timeout: float | None = None, group: str | None = None
+    ) -> Subscription[Outcome]:
+        """What happened, beside what was predicted, as it is committed; of an event's several the last one counts."""
+        codec = Codec(self.contract("outcomes"), self.schemas)
+
+        def decode(records: list[LogRecord]) -> list[Outcome]:
+            rows = codec.decode([r.value for r in records], [r.headers for r in records]).table.to_pylist()
+            return [Outcome.from_row(row) for row in rows]
+
+        return Subscription(self._subscribe("outcomes", since, group), decode, timeout)
 
     def rejections(
         self, *, since: str = "now", timeout: float | None = None, group: str | None = None

@@ -1,6 +1,6 @@
 """The parts of a pipeline that name contracts: events, labels, the model, reference tables."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
@@ -12,6 +12,7 @@ import pyarrow as pa
 from tidemill.processors.duration import duration
 from tidemill.processors.frames import to_polars
 from tidemill.processors.online_inference.target import ClassLabel, Target
+from tidemill.processors.outcomes import Horizon, LabelFields, Policies
 from tidemill.processors.sanity_check.stage import NanPolicy
 from tidemill.schemas.contract import Contract
 from tidemill.schemas.errors import DeclarationError, nearest
@@ -81,8 +82,16 @@ class Labels:
     """What comes later: its contract, which field is the event's id, and the label as an expression over its fields.
 
     `classes` are the possible labels; they may be left out for a boolean label (False and True) and for a number
-    (regression). A null label says nothing about its event. `within` is how long after the event a label may still
-    come.
+    (regression). A null label says nothing about its event. `within` is how long after the event a label may be dated;
+    its prediction waits for `grace` longer, for labels that are under way.
+
+    `time`, `annotator`, `confidence` and `revision` name fields, if there are any: when the label became known, who
+    gave it, how sure they are from 0 to 1, and which of an event's labels is the last (else the one that comes last).
+    Without `time`, `within` is counted from when the event was sent to when the label was, by their records.
+
+    The policies say what is done with a label that comes `early`, before its prediction ("wait", "reject" or "drop"),
+    `late`, dated after the horizon ("reject", "join", "drop"), `changed` ("revise", "reject", "drop"), or for an
+    `unknown` id ("reject", "drop"). Dropped ones are counted, as all of them are.
     """
 
     contract: ContractLike
@@ -90,11 +99,53 @@ class Labels:
     label: pl.Expr
     within: str | timedelta = "7d"
     classes: Sequence[ClassLabel] | None = None
+    time: str | None = None
+    annotator: str | None = None
+    confidence: str | None = None
+    revision: str | None = None
+    early: str = "wait"
+    late: str = "reject"
+    changed: str = "revise"
+    unknown: str = "reject"
+    grace: str | timedelta = "1h"
+
+    @property
+    def policies(self) -> Policies:
+        """What is done with labels that are not as expected; raises DeclarationError."""
+        return Policies(self.early, self.late, self.changed, self.unknown)
+
+    @property
+    def horizon(self) -> Horizon:
+        """How long labels may take, and for how long they are waited for; raises DeclarationError."""
+        return Horizon(duration(self.within), duration(self.grace))
+
+    @property
+    def fields(self) -> LabelFields:
+        """Where in a label to find what."""
+        return LabelFields(self.id, self.label, self.time, self.annotator, self.confidence, self.revision)
+
+    def check(self, contract: Contract) -> None:
+        """Raise DeclarationError or SchemaError unless the fields can serve."""
+        assert (self.policies, self.horizon) is not None
+        kinds: dict[str, tuple[str, Sequence[Callable[[pa.DataType], bool]]]] = {
+            "id": ("text or an integer", (pa.types.is_string, pa.types.is_integer)),
+            "time": ("a timestamp", (pa.types.is_timestamp,)),
+            "annotator": ("text or an integer", (pa.types.is_string, pa.types.is_integer)),
+            "confidence": ("a number", (pa.types.is_floating, pa.types.is_integer)),
+            "revision": ("an integer", (pa.types.is_integer,)),
+        }
+        for role, (expected, tests) in kinds.items():
+            name = getattr(self, role)
+            if name is None:
+                continue
+            kind = contract.field(name).arrow
+            kind = kind.value_type if pa.types.is_dictionary(kind) else kind
+            if not any(test(kind) for test in tests):
+                raise DeclarationError(f"{contract.name}.{name} is the labels' {role}: expected {expected}, got {kind}")
 
     def kind(self, contract: Contract) -> pl.DataType:
         """The label's type, found without any data."""
-        contract.field(self.id)
-        duration(self.within)
+        self.check(contract)
         try:
             return to_polars(contract.arrow.empty_table()).select(self.label.alias("label")).schema["label"]
         except pl.exceptions.PolarsError as error:

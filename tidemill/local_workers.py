@@ -2,7 +2,7 @@
 
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from http.client import HTTPConnection
@@ -10,6 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from prometheus_client.parser import text_string_to_metric_families
+
+from tidemill.streams.plan import LABELLED
 
 TIMEOUT = 2.0
 
@@ -62,7 +64,7 @@ def ask(note: dict[str, Any]) -> WorkerStatus:
     return WorkerStatus(
         *who,
         ready,
-        int(total("tidemill_events_total", note["stages"][-1], "accepted")),
+        int(total("tidemill_events_total", _last_of_events(note["stages"]), "accepted")),
         int(total("tidemill_rejected_total")),
         int(total("tidemill_commits_aborted_total")),
         total("tidemill_last_commit_timestamp_seconds"),
@@ -70,6 +72,11 @@ def ask(note: dict[str, Any]) -> WorkerStatus:
         int(total("tidemill_state_keys")),
         int(total("tidemill_state_bytes")),
     )
+
+
+def _last_of_events(stages: Sequence[str]) -> str:
+    """The stage that decides last about events: what comes after it is about labels."""
+    return ([stage for stage in stages if stage not in LABELLED] or list(stages))[-1]
 
 
 def _get(address: str, path: str) -> tuple[int, str]:

@@ -10,15 +10,19 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
+
 from tidemill.access import Access
 from tidemill.declaration import Events, Labels, Model, as_contract
 from tidemill.processors.duration import duration
 from tidemill.processors.feature_enrichment import FeatureEnrichment, FileTable, Lookup, TopicTable
 from tidemill.processors.feature_enrichment.hops import split
 from tidemill.processors.feature_enrichment.lookup_table import ReferenceTable
-from tidemill.processors.feature_enrichment.plan import Feature
+from tidemill.processors.feature_enrichment.plan import SYSTEM_COLUMNS, Feature
+from tidemill.processors.frames import fits_models
 from tidemill.processors.online_inference import OnlineInference
 from tidemill.processors.online_inference.target import Target
+from tidemill.processors.outcomes import LabelIntake, Outcomes
 from tidemill.processors.sanity_check import Check, SanityCheck
 from tidemill.processors.stage import Stage
 from tidemill.schemas.arrow_types import generate
@@ -28,6 +32,8 @@ from tidemill.schemas.errors import DeclarationError, nearest
 from tidemill.streams import plan as streams_plan
 from tidemill.streams.plan import OUTPUTS, Plan
 from tidemill.streams.reference import load_file_table
+
+SYSTEM_NAMES = {field.name for field in SYSTEM_COLUMNS}
 
 
 class Pipeline:
@@ -110,7 +116,10 @@ class Pipeline:
         digest = hashlib.sha256(json.dumps(description, sort_keys=True, default=str).encode()).hexdigest()[:12]
 
         def make_stages() -> Sequence[Stage]:
-            return (self._sanity_check(), *split(self._enrichment(tables, digest)), OnlineInference(target))
+            stages = (self._sanity_check(), *split(self._enrichment(tables, digest)), OnlineInference(target))
+            if self.labels is None or self.labels_contract is None:
+                return stages
+            return (*stages, LabelIntake(self.labels_contract, self.labels.fields, target))
 
         self._sanity_check()
         enrichment, inference = self._enrichment(tables, digest), OnlineInference(target)
@@ -126,8 +135,11 @@ class Pipeline:
                 "Prediction", namespace, inference.prediction_fields(features), f"A prediction of pipeline {self.name}."
             ),
         }
-        if self.labels_contract is not None:
+        if self.labels is not None and self.labels_contract is not None:
             contracts["labels"] = self.labels_contract
+            contracts["outcomes"] = generate(
+                "Outcome", namespace, self._outcomes(features, target).schema, f"What happened in pipeline {self.name}."
+            )
         return Plan(
             name=self.name,
             version=digest,
@@ -146,6 +158,7 @@ class Pipeline:
             hops=enrichment.hops,
             late_tables=[table.name for table in enrichment.plan.joined_after],
             idle_seconds=self.idle_seconds,
+            make_outcomes=None if self.labels is None else lambda: self._outcomes(features, target),
         )
 
     def _sanity_check(self) -> SanityCheck:
@@ -167,6 +180,23 @@ class Pipeline:
             time_field=self.events.time,
             version=version,
             tables=tables,
+        )
+
+    def _outcomes(self, features: pa.Schema, target: Target) -> Outcomes:
+        """What joins labels; outcomes carry the model's features, or all that a model could take."""
+        labels = self.labels
+        assert labels is not None
+        if self.model is not None:
+            carried = [features.field(name) for name in self.model.features]
+        else:
+            carried = [field for field in features if field.name not in SYSTEM_NAMES and fits_models(field.type)]
+        return Outcomes(
+            [field.with_nullable(True) for field in carried],
+            target,
+            labels.horizon,
+            labels.policies,
+            revised=labels.revision is not None,
+            timed=labels.time is not None,
         )
 
     def _load_tables(self) -> tuple[dict[str, ReferenceTable], list[streams_plan.TopicTable], dict[str, str]]:

@@ -1,14 +1,15 @@
 """What subscribers get: predictions and rejections as plain objects."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from datetime import UTC, datetime
+from dataclasses import dataclass, fields
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from tidemill.streams.ports import LogRecord
 from tidemill.streams.rejections import StoredRejection
 
 _SCORE = "probability_"
+_DELAY = "label_delay_ms"
 
 
 @dataclass(frozen=True)
@@ -30,6 +31,40 @@ class Prediction:
         scores = {name.removeprefix(_SCORE): value for name, value in row.items() if name.startswith(_SCORE)}
         plain = {name: value for name, value in row.items() if not name.startswith(_SCORE)}
         return cls(**plain, probabilities=scores)
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What happened in one event, beside what was predicted. Of several for an event the last one counts.
+
+    `features` are those that the model was shown. `label_delay` is from the event to its label. `revision` grows with
+    each label that changes the one before.
+    """
+
+    event_id: str
+    event_time: datetime
+    features: Mapping[str, Any]
+    value: Any
+    probabilities: Mapping[str, float]
+    model_version: str
+    label: Any
+    label_time: datetime
+    label_delay: timedelta
+    revision: int
+    confidence: float | None
+    annotator: str | None
+    source_partition: int
+    source_offset: int
+
+    @classmethod
+    def from_row(cls, row: Mapping[str, Any]) -> "Outcome":
+        """Make it of a row of the outcomes contract."""
+        scores = {name.removeprefix(_SCORE): value for name, value in row.items() if name.startswith(_SCORE)}
+        own = {field.name for field in fields(cls)}
+        plain = {name: value for name, value in row.items() if name in own}
+        features = {n: v for n, v in row.items() if n not in own and n != _DELAY and not n.startswith(_SCORE)}
+        delay = timedelta(milliseconds=row[_DELAY])
+        return cls(**plain, probabilities=scores, features=features, label_delay=delay)
 
 
 @dataclass(frozen=True)

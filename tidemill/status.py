@@ -5,11 +5,12 @@ from dataclasses import dataclass
 
 from tidemill.client import Client
 from tidemill.processors.feature_enrichment.hops import ASSEMBLY, windows_stage
+from tidemill.processors.outcomes import LABEL_INTAKE, OUTCOMES
 from tidemill.streams.kafka.admin import describe_group
 from tidemill.streams.kafka.follower import Follower
 from tidemill.streams.kafka.reader import KafkaReader
 from tidemill.streams.models import announcements
-from tidemill.streams.plan import ENRICHED, STAGES, stage_input
+from tidemill.streams.plan import ENRICHED, SCORED, STAGES, stage_input
 
 
 @dataclass(frozen=True)
@@ -79,7 +80,8 @@ def _inputs(suffixes: list[str]) -> list[tuple[str, str]]:
     """Every stage with what it reads; hops are known by their topics."""
     hops = [(windows_stage(suffix.removeprefix("by-")), suffix) for suffix in suffixes if suffix.startswith("by-")]
     last = [(ASSEMBLY, ENRICHED)] if ENRICHED in suffixes else []
-    return [*((stage, stage_input(stage)) for stage in STAGES), *hops, *last]
+    labelled = [(LABEL_INTAKE, "labels"), (OUTCOMES, SCORED)] if SCORED in suffixes else []
+    return [*((stage, stage_input(stage)) for stage in STAGES), *hops, *last, *labelled]
 
 
 def _topic(reader: KafkaReader, topic: str) -> TopicStatus:

@@ -12,7 +12,7 @@ from tidemill.loading import load_pipeline
 from tidemill.outgoing import Outgoing, Rows
 from tidemill.pipeline import Pipeline
 from tidemill.processors.online_inference.artefact import dump_model
-from tidemill.results import Prediction, Rejection
+from tidemill.results import Outcome, Prediction, Rejection
 from tidemill.schemas.codec import Codec
 from tidemill.schemas.errors import DeclarationError, ModelError, nearest
 from tidemill.streams.history import between
@@ -238,6 +238,10 @@ class Driver:
     def predictions(self) -> list[Prediction]:
         """All predictions so far, by partition and in log order."""
         return [Prediction.from_row(row) for row in self.table("predictions").to_pylist()]
+
+    def outcomes(self) -> list[Outcome]:
+        """All outcomes so far: what happened, beside what was predicted; of an event's several the last one counts."""
+        return [Outcome.from_row(row) for row in self.table("outcomes").to_pylist()]
 
     def rejections(self) -> list[Rejection]:
         """All rejected events so far, with the reasons."""

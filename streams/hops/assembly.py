@@ -33,8 +33,9 @@ class AssemblyTask(Task):
         reader: LogReader,
         prefix: Callable[[str], bytes | None],
         windows: Sequence[KeyedWindows],
+        partitions: int | None = None,
     ) -> None:
-        super().__init__(plan, stages, schemas, reader, prefix)
+        super().__init__(plan, stages, schemas, reader, prefix, partitions)
         reads = next(stage.reads for stage in self._stages if isinstance(stage, FeatureAssembly))
         own = [pa.field(RECORD_TIME, pa.int64(), nullable=False), pa.field(RECORD_KEY, pa.binary())]
         self._rows = pa.schema([*own, *reads])

@@ -40,9 +40,8 @@ class SplitTask(Task):
         partitions: int,
     ) -> None:
         """`partitions` is how many the topics have."""
-        super().__init__(plan, stages, schemas, reader, prefix)
+        super().__init__(plan, stages, schemas, reader, prefix, partitions)
         self._partial = next(stage for stage in self._stages if isinstance(stage, PartialEnrichment))
-        self._partitions = partitions
         self._made: Batch | None = None
         self._keys: list[bytes | None] = []
         self._silence: dict[int, float] = {}

@@ -14,7 +14,7 @@ from tidemill.cli.options import AsJson, Bootstrap, PipelineName, RegistryUrl, e
 from tidemill.schemas.contract import Contract
 from tidemill.schemas.errors import DeclarationError, EncodeError, nearest
 
-_TOPICS = ("events", "validated", "features", "predictions", "rejected", "labels")
+_TOPICS = ("events", "validated", "features", "predictions", "rejected", "labels", "outcomes")
 
 
 def register(app: typer.Typer) -> None:
@@ -97,6 +97,8 @@ def tail(
             rows = client.rejections(since=since, timeout=timeout)
         elif topic == "predictions":
             rows = client.predictions(since=since, timeout=timeout)
+        elif topic == "outcomes":
+            rows = client.outcomes(since=since, timeout=timeout)
         else:
             rows = client.rows(topic, since=since, timeout=timeout)
         try:

@@ -1,8 +1,9 @@
 """`tidemill rejected`: look at what was refused, and send it again."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime
+from functools import partial
 from itertools import chain, islice
 from typing import Annotated, Any
 
@@ -35,7 +36,7 @@ Places = Annotated[
     list[str] | None,
     typer.Argument(
         metavar="[PLACE]...",
-        help="Rejections by their place, 2@17 or P.rejected[2]@17, or by that of their event, P.events[2]@17.",
+        help="Rejections by their place, 2@17 or P.rejected[2]@17, or by that of their event or label, P.events[2]@17.",
     ),
 ]
 
@@ -59,12 +60,13 @@ def list_(
     """
     from tidemill.cli.clients import client_for
     from tidemill.streams.kafka.reader import KafkaReader
-    from tidemill.streams.retries import retried_offsets
+    from tidemill.streams.retries import SOURCES, retried_offsets
 
     with client_for(pipeline, bootstrap_servers) as client, _looking() as told:
         reader, chosen = KafkaReader(client.connection), _selection(client.name, reason, stage, since)
         reader.partitions(f"{client.name}.retries")
-        kinds = tally(reader, client.name, chosen, lambda p: retried_offsets(reader, client.name, p), told)
+        events, labels = (partial(retried_offsets, reader, client.name, suffix=suffix) for suffix in SOURCES)
+        kinds = tally(reader, client.name, chosen, events, told, labels)
         reader.close()
     rows = [
         {
@@ -109,16 +111,18 @@ def show(
     from tidemill.cli.clients import client_for
     from tidemill.schemas.codec import Codec
     from tidemill.streams.kafka.reader import KafkaReader
+    from tidemill.streams.retries import SOURCES
 
     with client_for(pipeline, bootstrap_servers) as client, _looking() as told:
         reader = KafkaReader(client.connection)
         chosen = _selection(client.name, reason, stage, since, place)
-        codec = Codec(client.contract("events"), client.schemas)
+        contracts = client.contracts()
+        codecs = {f"{client.name}.{s}": Codec(contracts[s], client.schemas) for s in SOURCES if s in contracts}
         found = chain.from_iterable(
             read_rejections(reader, client.name, partition, chosen, told)
             for partition in partitions_of(reader, client.name, chosen)
         )
-        rows = [_whole(client.name, rejection, codec) for rejection in islice(found, limit)]
+        rows = [_whole(client.name, rejection, codecs) for rejection in islice(found, limit)]
         reader.close()
     if place and not rows:
         raise DeclarationError(
@@ -145,7 +149,7 @@ def retry(
     bootstrap_servers: Bootstrap = None,
     as_json: AsJson = False,
 ) -> None:
-    """Send rejected events through the pipeline again, each rejection exactly once.
+    """Send rejected events and labels through the pipeline again, each rejection exactly once.
 
     First correct what was wrong, and start the pipeline again. What was sent by an earlier retry is passed over: one
     that broke off is simply called again. A copy that is refused again is a rejection of its own.
@@ -206,7 +210,7 @@ def _looking() -> Iterator[Told]:
         yield lambda n: bar.advance(task, n)
 
 
-def _whole(name: str, rejection: StoredRejection, codec: Any) -> dict[str, Any]:
+def _whole(name: str, rejection: StoredRejection, codecs: Mapping[str, Any]) -> dict[str, Any]:
     record = rejection.record
     row: dict[str, Any] = {
         "place": str(place_of(rejection, f"{name}.rejected")),
@@ -218,7 +222,8 @@ def _whole(name: str, rejection: StoredRejection, codec: Any) -> dict[str, Any]:
         "attempt": rejection.attempt,
         "key": record.key,
     }
-    decoded = codec.decode([record.value], [record.headers]) if rejection.topic == f"{name}.events" else None
+    codec = codecs.get(rejection.topic)
+    decoded = None if codec is None else codec.decode([record.value], [record.headers])
     if decoded is not None and len(decoded.rows):
         return row | {"fields": decoded.table.to_pylist()[0]}
     return row | {"hex": None if record.value is None else record.value.hex()}

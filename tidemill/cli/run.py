@@ -24,7 +24,7 @@ from tidemill.cli.options import (
     print_table,
 )
 from tidemill.schemas.errors import StreamError
-from tidemill.streams.plan import STAGES, Plan
+from tidemill.streams.plan import SCORED, STAGES, Plan
 
 Stages = Annotated[
     str,
@@ -247,7 +247,8 @@ def _description(plan: Plan) -> dict[str, object]:
 def _outputs(plan: Plan, stage: str) -> list[str]:
     """The topics that a stage's rows go to."""
     hops = [plan.hop_topic(key) for key in plan.hops] if stage == STAGES[1] else []
-    return [*hops, plan.output_of(stage)]
+    scored = [plan.topic(SCORED)] if stage == STAGES[2] and plan.make_outcomes is not None else []
+    return [*hops, plan.output_of(stage), *scored]
 
 
 def _stop_signal() -> threading.Event:

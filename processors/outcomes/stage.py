@@ -1,0 +1,145 @@
+"""The stage that makes outcomes: its columns, and what it keeps of each partition."""
+
+import hashlib
+from collections.abc import Mapping, Sequence
+
+import pyarrow as pa
+
+from tidemill.processors.online_inference.target import Target
+from tidemill.processors.outcomes.ageing import NEVER, SPARE
+from tidemill.processors.outcomes.answers import LABEL, REVISION
+from tidemill.processors.outcomes.early import LABEL_TIME
+from tidemill.processors.outcomes.join import ANNOTATOR, CONFIDENCE, Joined, PartitionJoin
+from tidemill.processors.outcomes.policy import Horizon, Policies
+from tidemill.processors.outcomes.predictions import EVENT_ID, EVENT_TIME, SENT
+from tidemill.processors.stage import Store
+
+OUTCOMES = "outcomes"
+DELAY = "label_delay_ms"
+_TIME = pa.timestamp("us", "UTC")
+_SOURCE = (
+    pa.field("source_partition", pa.int32(), nullable=False),
+    pa.field("source_offset", pa.int64(), nullable=False),
+)
+_AROUND = (EVENT_ID, EVENT_TIME, "model_version", "value", LABEL, LABEL_TIME, DELAY, REVISION, CONFIDENCE, ANNOTATOR)
+_RESERVED = (SENT, "event_key", "features", "probabilities", "label_delay")
+
+
+class Outcomes:
+    """Keyed state and columns of the outcomes stage; its task gives it rows of P.scored and writes what comes."""
+
+    name = OUTCOMES
+
+    def __init__(
+        self,
+        features: Sequence[pa.Field],
+        target: Target,
+        horizon: Horizon,
+        policies: Policies,
+        *,
+        revised: bool,
+        timed: bool,
+        spare: int = SPARE,
+    ) -> None:
+        """`features` are those that outcomes carry, `revised` is as in `PartitionJoin`, `timed` labels name their time.
+
+        Where they do not, delays are counted from when the event's record was sent to when the label's was: its event
+        may be years old, as in a replay.
+        """
+        self.timed = timed
+        self._target, self._horizon, self._policies = target, horizon, policies
+        self._revised, self._spare = revised, spare
+        taken = {*_AROUND, *_RESERVED, *target.columns(), *(f.name for f in _SOURCE)}
+        # A feature that has a name of ours goes by another one.
+        self._names = {
+            f.name: f"feature_{f.name}" if f.name in taken or f.name.startswith("probability_") else f.name
+            for f in features
+        }
+        carried = [pa.field(self._names[f.name], f.type) for f in features]
+        scores = [pa.field(name, pa.float64(), nullable=False) for name in target.columns()]
+        predicted = [
+            pa.field("model_version", pa.string(), nullable=False),
+            pa.field("value", target.value_type(), nullable=False),
+            *scores,
+        ]
+        said = [
+            pa.field(LABEL, target.value_type(), nullable=False),
+            pa.field(LABEL_TIME, _TIME, nullable=False),
+            pa.field(DELAY, pa.int64(), nullable=False),
+            pa.field(REVISION, pa.int64(), nullable=False),
+            pa.field(CONFIDENCE, pa.float64()),
+            pa.field(ANNOTATOR, pa.string()),
+        ]
+        identity = [pa.field(EVENT_ID, pa.string(), nullable=False), pa.field(EVENT_TIME, _TIME, nullable=False)]
+        self.schema = pa.schema([*identity, *carried, *predicted, *said, *_SOURCE])
+        """The columns of P.outcomes."""
+        # Features may have been added since a row was written, so they may be null there.
+        sent = [] if timed else [pa.field(SENT, pa.int64())]
+        self._waiting = pa.schema([pa.field(EVENT_TIME, pa.int64()), *sent, *_SOURCE, *carried, *predicted])
+        self.scored = pa.schema([pa.field(EVENT_ID, pa.string(), nullable=False), *self._waiting])
+        """The columns of a prediction on P.scored."""
+        kinds = str([(f.name, str(f.type)) for f in predicted])
+        self._meaning = hashlib.sha256(kinds.encode()).hexdigest()[:8]
+        self._joins: dict[int, PartitionJoin] = {}
+
+    def name_of(self, feature: str) -> str:
+        """What a feature is called in P.scored and P.outcomes."""
+        return self._names[feature]
+
+    @property
+    def told_every(self) -> int:
+        """How far events may move, in microseconds, before partitions without any are told."""
+        return max(self._horizon.kept // 64, 1)
+
+    def carries(self, feature: str) -> bool:
+        """Whether a feature goes along."""
+        return feature in self._names
+
+    def of(self, partition: int) -> PartitionJoin:
+        """A partition's state, made empty on first use."""
+        if partition not in self._joins:
+            self._joins[partition] = PartitionJoin(
+                self._waiting,
+                self._target.value_type(),
+                self._horizon,
+                self._policies,
+                revised=self._revised,
+                spare=self._spare,
+            )
+        return self._joins[partition]
+
+    def outcomes(self, joined: Joined) -> pa.Table:
+        """What was joined in the columns of P.outcomes."""
+        table = joined.outcomes
+        said = {name: table[f"@{name}"] for name in (LABEL, REVISION, CONFIDENCE, ANNOTATOR)}
+        since, labelled = table[EVENT_TIME if self.timed else SENT].to_numpy(), table[f"@{LABEL_TIME}"].to_numpy()
+        made = {EVENT_TIME: table[EVENT_TIME].to_numpy(), LABEL_TIME: labelled, DELAY: (labelled - since) // 1_000}
+        columns = []
+        for field in self.schema:
+            if field.name in made:
+                columns.append(pa.array(made[field.name]).cast(field.type))
+            else:
+                columns.append((said[field.name] if field.name in said else table[field.name]).cast(field.type))
+        return pa.table(columns, schema=self.schema)
+
+    def stores(self, partition: int) -> Mapping[str, Store]:
+        """What waits, and the labels that count."""
+        join = self.of(partition)
+        made: dict[str, Store] = {"predictions": join.predictions, "answers": join.answers, "early": join.early}
+        return {f"{name}-{self._meaning}": store for name, store in made.items()}
+
+    def clock(self, partition: int) -> dict[str, int]:
+        """How far events are, and what was counted."""
+        join = self.of(partition)
+        return {"time": join.clock, **join.tally.numbers()}
+
+    def restore_clock(self, partition: int, clock: Mapping[str, int]) -> None:
+        """Put back what `clock` gave; the stores are complete by now."""
+        join = self.of(partition)
+        join.clock = clock.get("time", NEVER)
+        join.tally.restore(clock)
+        join.restored()
+
+    def drop(self, partition: int) -> None:
+        """Forget the partition."""
+        self._joins.pop(partition, None)
