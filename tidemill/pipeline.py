@@ -146,6 +146,7 @@ class Pipeline:
             hops=enrichment.hops,
             late_tables=[table.name for table in enrichment.plan.joined_after],
             idle_seconds=self.idle_seconds,
+            watch=None,
         )
 
     def _sanity_check(self) -> SanityCheck:
