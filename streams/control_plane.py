@@ -94,7 +94,7 @@ class ControlPlane(Generic[T]):
 
     def _show(self) -> None:
         windows = self._running.windows
-        self._metrics.standing(self._running.incidents.open)
-        self._metrics.open_windows.set(len(windows.open))
+        self._metrics.standing(self._running.incidents.standing)
+        self._metrics.open_windows.set(len(windows.pending))
         for kind, end in windows.closed.items():
             self._metrics.closed_until.labels(kind).set(end / 1000)

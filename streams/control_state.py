@@ -73,8 +73,8 @@ class ControlState(Generic[T]):
     def drain(self) -> Step:
         """What has to be done since this was last asked."""
         step = Step(self._told)
-        kept = sorted(self._dirty & self.windows.open.keys())
-        step.entries += [(f"{_WINDOW}{key}", self._packed(self.windows.open[key])) for key in kept]
+        kept = sorted(self._dirty & self.windows.pending.keys())
+        step.entries += [(f"{_WINDOW}{key}", self._packed(self.windows.pending[key])) for key in kept]
         step.entries += self.incidents.entries().items()
         if self._moved:
             progress = {
@@ -103,7 +103,7 @@ class ControlState(Generic[T]):
         else:
             self.windows.take_back(windows)
         self._saved = set(windows)
-        self._gone += [key for key in windows if key not in self.windows.open]
+        self._gone += [key for key in windows if key not in self.windows.pending]
 
     def _judge_all(self) -> None:
         blocks = list(self._sequences.due())

@@ -37,7 +37,7 @@ class Incidents:
         self._changed: dict[str, object] = {}
 
     @property
-    def open(self) -> list[Incident]:
+    def standing(self) -> list[Incident]:
         """Those that are open, muted ones as well."""
         return list(self._open.values())
 

@@ -81,7 +81,7 @@ class Windows(Generic[T]):
         """The offset of the last record that was read, by partition of the topic of profiles."""
         self.closed: dict[str, int] = {}
         """By kind, the end of the last window that was closed."""
-        self.open: dict[WindowKey, Merged[T]] = {}
+        self.pending: dict[WindowKey, Merged[T]] = {}
         self.late = 0
         self._next: int | None = None
 
@@ -98,9 +98,9 @@ class Windows(Generic[T]):
         if late:
             self.late += 1
             return False
-        merged = self.open.get(delta.key)
+        merged = self.pending.get(delta.key)
         if merged is None:
-            self.open[delta.key] = Merged(delta.profile, {partition: offset})
+            self.pending[delta.key] = Merged(delta.profile, {partition: offset})
             self._next = min(self._due(delta.key), self._due(delta.key) if self._next is None else self._next)
             return True
         if merged.places.get(partition, -1) >= offset:
@@ -122,17 +122,19 @@ class Windows(Generic[T]):
         passed = self._watermark.value()
         if passed is None or self._next is None or passed < self._next:
             return
-        ends = sorted({(key.end, key.start, key.kind) for key in self.open if self._due(key) <= passed})
+        ends = sorted({(key.end, key.start, key.kind) for key in self.pending if self._due(key) <= passed})
         for end, start, kind in ends:
             span = Span(start, end)
             mine = {
-                key: self.open[key] for key in sorted(self.open) if (key.start, key.end, key.kind) == (start, end, kind)
+                key: self.pending[key]
+                for key in sorted(self.pending)
+                if (key.start, key.end, key.kind) == (start, end, kind)
             }
             yield span, kind, mine
             self.closed[kind] = max(end, self.closed.get(kind, 0))
             for key in mine:
-                del self.open[key]
-        self._next = min(map(self._due, self.open), default=None)
+                del self.pending[key]
+        self._next = min(map(self._due, self.pending), default=None)
 
     def _due(self, key: WindowKey) -> int:
         return key.end + self._grace.get(key.kind, 0)
@@ -155,5 +157,5 @@ class Windows(Generic[T]):
 
     def take_back(self, windows: Mapping[WindowKey, Merged[T]]) -> None:
         """Begin with these open windows."""
-        self.open = dict(windows)
-        self._next = min(map(self._due, self.open), default=None)
+        self.pending = dict(windows)
+        self._next = min(map(self._due, self.pending), default=None)

@@ -145,7 +145,7 @@ def test_there_is_one_open_incident_at_most_for_each_thing(records):
     state = make_state()
     for record in records:
         state.take(record)
-        series = [incident.series for incident in state.incidents.open]
+        series = [incident.series for incident in state.incidents.standing]
         assert len(series) == len(set(series))
     opened = [incident for incident in state.drain().alerts if incident.state == "opened"]
     assert len({incident.id for incident in opened}) == len(opened)

@@ -32,7 +32,7 @@ def told(incidents, number, *alarms):
 def test_one_incident_from_the_first_finding_to_the_last(incidents):
     said = [told(incidents, n, *([alarm()] if n in (1, 2, 3) else [])) for n in range(7)]
     assert said == [[], [("opened", 0)], [], [], [], [("resolved", 1)], []]
-    assert incidents.open == []
+    assert incidents.standing == []
 
 
 def test_a_quiet_window_does_not_end_it(incidents):
@@ -77,10 +77,10 @@ def test_the_id_names_pipeline_subject_and_opening_window():
 
 def test_the_same_window_again_changes_nothing(incidents):
     told(incidents, 0, alarm())
-    before = incidents.open
+    before = incidents.standing
     assert told(incidents, 0, alarm(0.9, "critical")) == []
     assert told(incidents, 0) == []
-    assert incidents.open == before
+    assert incidents.standing == before
 
 
 def test_after_it_is_over_another_one_opens(incidents):
@@ -132,7 +132,7 @@ def test_what_is_saved_is_all_that_is_known(incidents):
     incidents.act(Action("0" * 16, "acknowledge", "ann", None, "", 1))
     other = Incidents("shop", IncidentPolicy(resolve_after=2))
     other.restore(incidents.entries())
-    assert other.open == incidents.open
+    assert other.standing == incidents.standing
     assert incidents.entries() == {}
     for number in (1, 2, 3):
         alarms = [alarm()] if number == 3 else []
