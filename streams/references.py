@@ -32,7 +32,9 @@ class References:
 
     def _fetch(self, version: str) -> Mapping[tuple[Kind, str], Profile]:
         try:
-            return reference_profiles(fetch_artefact(self._plan, self._announced[version], self._reader).data)
+            return reference_profiles(
+                fetch_artefact(self._plan.topic("model-artefacts"), self._announced[version], self._reader).data
+            )
         except ModelError as error:
             log.error("the reference of model %s cannot be read: %s", version, error)
             return {}
