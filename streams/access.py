@@ -18,10 +18,11 @@ _CLUSTER_NAME = "kafka-cluster"
 
 _READS = {
     "producer": ("schemas",),
-    "subscriber": ("schemas", "predictions", "outcomes"),
+    "subscriber": ("schemas", "predictions", "outcomes", "drift-alerts"),
     "labeller": ("schemas",),
     "worker": ("schemas", "events", *OUTPUTS[:-1], "labels", "changelog", "models", "model-artefacts"),
     "trainer": ("schemas", "features", "labels", "predictions", "outcomes"),
+    "control": ("schemas", "models", "model-artefacts", "profiles", "alert-actions", "control"),
     "operator": (
         "schemas",
         "events",
@@ -32,16 +33,20 @@ _READS = {
         "retries",
         "changelog",
         "models",
+        "drift-alerts",
     ),
 }
 _WRITES = {
     "producer": ("events",),
     "labeller": ("labels",),
-    "worker": (*OUTPUTS, "outcomes", "rejected", "changelog", "schemas"),
+    "worker": (*OUTPUTS, "outcomes", "rejected", "changelog", "schemas", "profiles"),
     "trainer": ("models", "model-artefacts"),
-    "operator": ("events", "labels", "retries"),
+    "control": ("control", "drift-alerts"),
+    "operator": ("events", "labels", "retries", "alert-actions"),
 }
 ROLES = tuple(_READS)
+CONTROL_TOPICS = ("profiles", "control", "drift-alerts", "alert-actions")
+"""What `tidemill control` works with, by suffix."""
 _SHARED = frozenset(suffix for table in (_READS, _WRITES) for suffixes in table.values() for suffix in suffixes)
 """Topics that a role is named for; any other is between workers."""
 
@@ -84,6 +89,8 @@ def grants(plan: Plan, role: str, user: str) -> set[Grant]:
     made.add(Grant(user, GROUP, READERS_PREFIX, "describe", prefixed=True))
     if role == "worker":
         made |= _of_workers(plan, user, topics)
+    elif role == "control":
+        made |= _of_control(plan, user)
     elif role == "subscriber":
         made.add(Grant(user, GROUP, subscriber_prefix(plan.name, user), "read", prefixed=True))
     elif role == "operator":
@@ -106,6 +113,15 @@ def _of_workers(plan: Plan, user: str, topics: Iterable[str]) -> set[Grant]:
     made |= {Grant(user, TOPIC, topic, kind) for topic in topics for kind in ("describe", "describeconfigs")}
     # Workers look whether others run the same stages; transactional ids begin as the pipeline's topics do.
     made.add(Grant(user, TRANSACTIONAL_ID, plan.topic(""), "write", prefixed=True))
+    return made
+
+
+def _of_control(plan: Plan, user: str) -> set[Grant]:
+    """Its group; it looks whether its topics are there, and how many partitions of events there are."""
+    names = {plan.topic(suffix) for suffix in CONTROL_TOPICS} & {spec.name for spec in plan.topics()}
+    made = {Grant(user, TOPIC, name, kind) for name in names for kind in ("describe", "describeconfigs")}
+    made.add(Grant(user, TOPIC, plan.topic("events"), "describe"))
+    made.add(Grant(user, GROUP, plan.topic("control"), "read"))
     return made
 
 

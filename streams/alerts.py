@@ -19,7 +19,7 @@ _actions = Codec(ALERT_ACTION, KnownSchemas([ALERT_ACTION]))
 
 def alert_row(pipeline: str, incident: Incident) -> dict[str, Any]:
     """An incident as a row of `schemas/drift_alert.avsc`."""
-    found = incident.finding
+    found = incident.alarm
     return {
         "id": incident.id,
         "revision": incident.revision,

@@ -16,9 +16,10 @@ from tidemill.streams.control_connection import Login, login_of
 from tidemill.streams.control_plane import ControlPlane
 from tidemill.streams.kafka.connection import Connection
 from tidemill.streams.ports import LogRecord
+from tidemill.streams.profile_log import PROFILES
 
-STATE, PROFILES = "control", "profiles"
-"""The topics of the state's changelog, and of what is read, by suffix."""
+STATE = "control"
+"""The topic of the state's changelog, by suffix."""
 _MOST_PENDING = 500
 _MOST_BYTES = 4 * 1024 * 1024
 _SESSION_SECONDS = 6
@@ -97,14 +98,15 @@ class ControlApp:
                     self._heard = time.monotonic()
                     self._pending.append(event)
                     if len(self._pending) >= _MOST_PENDING or stream.channel.queue.empty():
-                        await self._flush()
+                        await self.flush()
                 except Exception as error:
                     await self.app.crash(error)
                     raise
 
         return agent
 
-    async def _flush(self) -> None:
+    async def flush(self) -> None:
+        """Write what the records in hand have led to, then give them back as read."""
         async with self._lock:
             term, pending, self._pending = self._term, self._pending, []
             if not self._plane.active:
@@ -126,11 +128,14 @@ class ControlApp:
 
     async def _tick(self) -> None:
         self._options.beat()
+        if self._pending:
+            # A queue that is emptied by a rebalance never tells its agent that it is empty.
+            await self.flush()
         silence, idle = time.monotonic() - self._heard, self._options.idle_ms
         if idle is None or silence * 1000 <= idle or not self._plane.active or not await self._all_read():
             return
         self._plane.silence(round(silence * 1000))
-        await self._flush()
+        await self.flush()
 
     async def _all_read(self) -> bool:
         """Whether nothing is left to read, asked of the brokers now: an unreachable cluster is not a silent one."""
@@ -177,6 +182,8 @@ def _application(group: str, connection: Connection) -> faust.App:
         topic_allow_declare=False,
         topic_disable_leader=True,
         topic_partitions=1,
+        # What is in hand at the end is read again; waiting for it to be given back could last for ever.
+        stream_wait_empty=False,
         web_enabled=False,
         autodiscover=False,
     )
@@ -217,13 +224,16 @@ def run_control(
 async def _run(
     name: str, connection: Connection, plane: ControlPlane[Any], options: ControlOptions, stop: Callable[[], bool]
 ) -> None:
-    app = ControlApp(name, connection, plane, options).app
+    control = ControlApp(name, connection, plane, options)
+    app = control.app
     starting = asyncio.ensure_future(app.start())
     try:
         while not stop() and not app.crashed:
             if starting.done():
                 starting.result()
             await asyncio.sleep(0.1)
+        if not app.crashed:
+            await control.flush()
     finally:
         starting.cancel()
         await app.stop()

@@ -32,7 +32,7 @@ class ControlMetrics:
 
     def standing(self, incidents: Iterable[Incident]) -> None:
         """Show the open incidents."""
-        tally = Tally((each.finding.severity, str(each.muted).lower()) for each in incidents)
+        tally = Tally((each.alarm.severity, str(each.muted).lower()) for each in incidents)
         for severity in ("warning", "critical"):
             for muted in ("false", "true"):
                 self.incidents.labels(severity, muted).set(tally[severity, muted])

@@ -74,13 +74,13 @@ class ControlPlane(Generic[T]):
         """The alerts to write, and then the entries to keep."""
         step = self._running.drain()
         for incident in step.alerts:
-            self._metrics.alerts.labels(incident.state, incident.finding.severity).inc()
+            self._metrics.alerts.labels(incident.state, incident.alarm.severity).inc()
             log.info(
                 "incident %s %s: %s (%s)",
                 incident.id,
                 incident.state,
-                incident.finding.message,
-                incident.finding.severity,
+                incident.alarm.message,
+                incident.alarm.severity,
             )
         if step.entries:
             self._show()
@@ -94,7 +94,7 @@ class ControlPlane(Generic[T]):
 
     def _show(self) -> None:
         windows = self._running.windows
-        self._metrics.standing(self._running.incidents.open)
-        self._metrics.open_windows.set(len(windows.open))
+        self._metrics.standing(self._running.incidents.standing)
+        self._metrics.open_windows.set(len(windows.pending))
         for kind, end in windows.closed.items():
             self._metrics.closed_until.labels(kind).set(end / 1000)

@@ -1,44 +1,18 @@
 """What the control plane knows, and what follows from each record. No Kafka, no clock."""
 
 import json
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Generic, Protocol, TypeVar
+from typing import Generic, TypeVar
 
-from tidemill.processors.drift.incident import Action, Finding, Incident, Offsets, Span
+from tidemill.processors.drift.incident import Action, Incident
 from tidemill.processors.drift.incidents import Incidents
+from tidemill.processors.drift.sequences import Sequences
+from tidemill.processors.drift.verdict import Judge
 from tidemill.processors.drift.windows import Delta, Mergeable, Merged, WindowKey, Windows
 
 T = TypeVar("T", bound=Mergeable)
 _PROGRESS, _WINDOW = "progress", "window|"
-
-
-@dataclass(frozen=True)
-class Judgement:
-    """What was found in a window, and of which (kind, slice) it was looked for: there, what was not found is quiet.
-
-    `offsets` are those of the window's events: (partition, first, last).
-    """
-
-    findings: Sequence[Finding]
-    covered: Collection[tuple[str, str]]
-    offsets: Offsets = ()
-
-
-class Judge(Protocol[T]):
-    """Says what is wrong with a complete window."""
-
-    def window(self, span: Span, kind: str, profiles: Mapping[WindowKey, Merged[T]]) -> Judgement:
-        """Decided by the profiles and by the windows before this one."""
-        ...
-
-    def save(self) -> object:
-        """What it remembers, as JSON can hold it."""
-        ...
-
-    def restore(self, saved: object) -> None:
-        """Begin with what was saved."""
-        ...
 
 
 @dataclass
@@ -60,12 +34,13 @@ class ControlState(Generic[T]):
     def __init__(
         self,
         windows: Windows[T],
+        sequences: Sequences,
         incidents: Incidents,
         judge: Judge[T],
         pack: Callable[[T], bytes],
         unpack: Callable[[bytes], T],
     ) -> None:
-        self.windows, self.incidents, self._judge = windows, incidents, judge
+        self.windows, self.incidents, self._sequences, self._judge = windows, incidents, sequences, judge
         self._pack, self._unpack = pack, unpack
         self._dirty: set[WindowKey] = set()
         self._saved: set[WindowKey] = set()
@@ -80,7 +55,10 @@ class ControlState(Generic[T]):
         self._moved = True
         if self.windows.add(delta):
             self._dirty.add(delta.key)
-        self._close()
+        which = delta.key.slice, delta.key.model_version
+        for number, block in enumerate(delta.blocks):
+            self._sequences.add(block, delta.source, (delta.place[1], number), delta.seen, which)
+        self._judge_all()
 
     def act(self, action: Action) -> None:
         """Somebody's action."""
@@ -89,16 +67,21 @@ class ControlState(Generic[T]):
     def silence(self, milliseconds: int) -> None:
         """No profile has come for so long, and none is left to read."""
         self.windows.silence(milliseconds)
-        self._close()
+        self._sequences.silence(milliseconds)
+        self._judge_all()
 
     def drain(self) -> Step:
         """What has to be done since this was last asked."""
         step = Step(self._told)
-        kept = sorted(self._dirty & self.windows.open.keys())
-        step.entries += [(f"{_WINDOW}{key}", self._packed(self.windows.open[key])) for key in kept]
+        kept = sorted(self._dirty & self.windows.pending.keys())
+        step.entries += [(f"{_WINDOW}{key}", self._packed(self.windows.pending[key])) for key in kept]
         step.entries += self.incidents.entries().items()
         if self._moved:
-            progress = {"windows": self.windows.progress(), "judge": self._judge.save()}
+            progress = {
+                "windows": self.windows.progress(),
+                "sequences": self._sequences.saved(),
+                "judge": self._judge.save(),
+            }
             step.entries.append((_PROGRESS, json.dumps(progress).encode()))
         step.entries += [(f"{_WINDOW}{key}", None) for key in self._gone if key in self._saved]
         self._saved = (self._saved | set(kept)).difference(self._gone)
@@ -115,16 +98,22 @@ class ControlState(Generic[T]):
         if _PROGRESS in entries:
             progress = json.loads(entries[_PROGRESS])
             self.windows.restore(progress["windows"], windows)
+            self._sequences.restore(progress["sequences"])
             self._judge.restore(progress["judge"])
         else:
-            self.windows.open = windows
+            self.windows.take_back(windows)
         self._saved = set(windows)
-        self._gone += [key for key in windows if key not in self.windows.open]
+        self._gone += [key for key in windows if key not in self.windows.pending]
 
-    def _close(self) -> None:
+    def _judge_all(self) -> None:
+        blocks = list(self._sequences.due())
+        if blocks:
+            self._moved = True
+            for span, alarm in self._judge.outcomes(blocks):
+                self._told += self.incidents.found(span, [alarm])
         for span, kind, profiles in self.windows.due():
             judgement = self._judge.window(span, kind, profiles)
-            self._told += self.incidents.judged(span, judgement.covered, judgement.findings, judgement.offsets)
+            self._told += self.incidents.judged(span, judgement.covered, judgement.alarms, judgement.offsets)
             self._gone += profiles
             self._moved = True
 

@@ -10,6 +10,7 @@ from tidemill.processors.outcomes import LABEL_INTAKE, OUTCOMES, Outcomes
 from tidemill.processors.stage import Stage
 from tidemill.schemas.contract import Contract
 from tidemill.schemas.errors import DeclarationError, nearest
+from tidemill.streams.watch import Watch
 
 STAGES = ("sanity_check", "feature_enrichment", "online_inference")
 _INPUTS = dict(zip(STAGES, ("events", "validated", "features"), strict=True))
@@ -80,8 +81,8 @@ class Plan:
     """Builds what joins labels, without state; None where no labels are declared."""
     idle_seconds: float = 0.2
     """How long a partition of events must have been quiet before windows on other keys go on without it."""
-    profiled: bool = False
-    """Whether profiles are made of windows of events, and watched for drift."""
+    watch: Watch | None = field(default=None, repr=False)
+    """How windows of events are watched for drift; None where that is not declared."""
 
     @property
     def segments(self) -> tuple[tuple[str, ...], ...]:
@@ -187,7 +188,7 @@ class Plan:
         return [spec for spec in specs if spec.name not in unwritten]
 
     def _drift_topics(self) -> list[TopicSpec]:
-        if not self.profiled:
+        if self.watch is None:
             return []
         wide = {"max.message.bytes": str(4 * 1024 * 1024)}
         # Their order across the pipeline's partitions matters, and one control plane reads them: one partition.

@@ -25,6 +25,7 @@ class Access:
     labeller: Sequence[str] = ()
     worker: Sequence[str] = ()
     trainer: Sequence[str] = ()
+    control: Sequence[str] = ()
     operator: Sequence[str] = ()
 
     def __post_init__(self) -> None:

@@ -1,7 +1,8 @@
-"""The client: send events and labels, subscribe to predictions and rejections."""
+"""The client: send events and labels, subscribe to predictions, rejections and alerts."""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping
+from datetime import datetime
 from types import TracebackType
 from typing import Any, Generic, Self, TypeVar
 
@@ -9,14 +10,16 @@ import pyarrow as pa
 
 from tidemill.outgoing import Outgoing
 from tidemill.pipeline import Pipeline
-from tidemill.results import Outcome, Prediction, Rejection
+from tidemill.results import Alert, Outcome, Prediction, Rejection
 from tidemill.schemas.codec import Codec
 from tidemill.schemas.contract import Contract
-from tidemill.schemas.errors import StreamError, nearest
+from tidemill.schemas.errors import DeclarationError, StreamError, nearest
 from tidemill.schemas.framing import Confluent
+from tidemill.streams.alerts import ACTIONS, ALERTS, decode_alerts, encode_action
 from tidemill.streams.kafka.connection import Connection
 from tidemill.streams.kafka.follower import Follower
 from tidemill.streams.kafka.publisher import Publisher
+from tidemill.streams.kafka.reader import KafkaReader
 from tidemill.streams.kafka.registry import Registry
 from tidemill.streams.kafka.subscription import KafkaSubscription
 from tidemill.streams.ports import LogRecord
@@ -186,6 +189,59 @@ class Client:
         """Rejected events as they are committed, with the reasons."""
         source = self._subscribe("rejected", since, group)
         return Subscription(source, lambda records: [Rejection.from_record(r) for r in records], timeout)
+
+    def alerts(
+        self, *, since: str = "now", timeout: float | None = None, group: str | None = None, muted: bool = False
+    ) -> Subscription[Alert]:
+        """Incidents as they open, change and resolve; with `since="beginning"`, first what the topic still has.
+
+        Alerts of muted incidents are left out unless asked for. After a crash of the control plane one may come twice:
+        `delivery_id` is then the same.
+        """
+        source = self._subscribe(ALERTS, since, group)
+
+        def decode(records: list[LogRecord]) -> list[Alert]:
+            return [Alert(**row) for row in decode_alerts([r.value for r in records]) if muted or not row["muted"]]
+
+        return Subscription(source, decode, timeout)
+
+    def incidents(self) -> list[Alert]:
+        """Each incident as it stands now, in the order in which they opened; the resolved and the muted as well."""
+        reader = KafkaReader(self.connection)
+        try:
+            rows = decode_alerts([record.value for record in reader.read(f"{self.name}.{ALERTS}", 0)])
+        finally:
+            reader.close()
+        last: dict[str, Alert] = {}
+        for alert in (Alert(**row) for row in rows):
+            if alert.id not in last or alert.revision >= last[alert.id].revision:
+                last[alert.id] = alert
+        return sorted(last.values(), key=lambda alert: (alert.opened_at, alert.id))
+
+    def mute(self, alert_id: str, who: str, *, until: datetime | None = None, reason: str = "") -> None:
+        """Have nobody told of an incident while it lasts; with `until`, up to that event time, even if it reopens."""
+        self._act({"id": alert_id, "action": "mute", "who": who, "until": until, "reason": reason})
+
+    def unmute(self, alert_id: str, who: str, *, reason: str = "") -> None:
+        """Have people told of an incident again."""
+        self._act({"id": alert_id, "action": "unmute", "who": who, "reason": reason})
+
+    def acknowledge(self, alert_id: str, who: str, *, reason: str = "") -> None:
+        """Say in an incident's alerts who has taken it on."""
+        self._act({"id": alert_id, "action": "acknowledge", "who": who, "reason": reason})
+
+    def _act(self, action: Mapping[str, Any]) -> None:
+        open_ids = [alert.id for alert in self.incidents() if alert.state != "resolved"]
+        if action["id"] not in open_ids:
+            raise DeclarationError(
+                f"pipeline {self.name} has no open incident {action['id']!r}{nearest(action['id'], open_ids)};"
+                " `tidemill alerts show` lists them"
+            )
+        if self._publisher is None:
+            self._publisher = Publisher(self.connection)
+        key, value = encode_action(action)
+        self._publisher.send(f"{self.name}.{ACTIONS}", key, value)
+        self._publisher.flush()
 
     def rows(self, suffix: str, *, since: str = "now", timeout: float | None = None) -> Subscription[dict[str, Any]]:
         """The decoded rows of any of the pipeline's topics that has a contract."""

@@ -159,6 +159,7 @@ class Pipeline:
             late_tables=[table.name for table in enrichment.plan.joined_after],
             idle_seconds=self.idle_seconds,
             make_outcomes=None if self.labels is None else lambda: self._outcomes(features, target),
+            watch=None,
         )
 
     def _sanity_check(self) -> SanityCheck:

@@ -1,9 +1,10 @@
-"""What subscribers get: predictions and rejections as plain objects."""
+"""What subscribers get: predictions, rejections and alerts as plain objects."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass, fields
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, fields
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, Literal
 
 from tidemill.streams.ports import LogRecord
 from tidemill.streams.rejections import StoredRejection
@@ -99,3 +100,46 @@ class Rejection:
             key=record.key,
             value=record.value,
         )
+
+
+@dataclass(frozen=True)
+class Alert:
+    """An incident as it stood when this was written; all times are event time.
+
+    `statistic` is what the detector measured, and `threshold` what it should have stayed within. `offsets` are the
+    events of the window, by partition. `evidence` is JSON. The fields are those of `schemas/drift_alert.avsc`.
+    """
+
+    id: str
+    revision: int
+    state: Literal["opened", "updated", "resolved"]
+    pipeline: str
+    kind: str
+    subject: str
+    slice: str
+    detector: str
+    severity: Literal["warning", "critical"]
+    statistic: float
+    threshold: float
+    effect: float | None
+    estimated: bool
+    window_start: datetime
+    window_end: datetime
+    offsets: Sequence[Mapping[str, int]]
+    reference: str
+    opened_at: datetime
+    updated_at: datetime
+    muted: bool
+    acknowledged_by: str | None
+    note: str
+    message: str
+    evidence: str
+
+    @property
+    def delivery_id(self) -> str:
+        """Names this change of the incident: what comes twice under one name is the same."""
+        return f"{self.id}.{self.revision}"
+
+    def as_json(self) -> str:
+        """As one JSON object, with the evidence as an object in it."""
+        return json.dumps({**asdict(self), "evidence": json.loads(self.evidence)}, default=datetime.isoformat)

@@ -1,4 +1,4 @@
-"""One incident: the findings of one detector on one thing, from the first until it is quiet."""
+"""One incident: the alarms of one detector on one thing, from the first until it is quiet."""
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
@@ -19,7 +19,7 @@ class Span:
 
 
 @dataclass(frozen=True)
-class Finding:
+class Alarm:
     """What a detector has found in a window; `evidence` is JSON."""
 
     kind: str
@@ -37,7 +37,7 @@ class Finding:
 
     @property
     def series(self) -> Series:
-        """What it is about: findings with the same series belong to one incident."""
+        """What it is about: alarms with the same series belong to one incident."""
         return self.kind, self.subject, self.slice, self.detector
 
 
@@ -57,12 +57,12 @@ class Action:
 class Incident:
     """An incident as it stands, after the window that ends at `applied`.
 
-    `finding` is the last one, found in `span`. `told_severity` and `told_statistic` are those of the last record about
+    `alarm` is the last one, found in `span`. `told_severity` and `told_statistic` are those of the last record about
     it, since when `silent` windows have found it again; it was not found in the last `quiet` ones.
     """
 
     id: str
-    finding: Finding
+    alarm: Alarm
     span: Span
     offsets: Offsets
     opened_at: int
@@ -80,20 +80,20 @@ class Incident:
     acted: int = -1
 
     @classmethod
-    def opened(cls, identity: str, finding: Finding, span: Span, offsets: Offsets) -> Self:
+    def opened(cls, identity: str, alarm: Alarm, span: Span, offsets: Offsets) -> Self:
         """A new one."""
-        return cls(identity, finding, span, offsets, span.end, span.end, span.end)
+        return cls(identity, alarm, span, offsets, span.end, span.end, span.end)
 
     @property
     def series(self) -> Series:
         """What it is about."""
-        return self.finding.series
+        return self.alarm.series
 
-    def found_in(self, span: Span, finding: Finding, offsets: Offsets) -> Self:
+    def found_in(self, span: Span, alarm: Alarm, offsets: Offsets) -> Self:
         """It was found again."""
         return replace(
             self,
-            finding=finding,
+            alarm=alarm,
             span=span,
             offsets=offsets,
             applied=span.end,
@@ -114,8 +114,8 @@ class Incident:
             state=state,
             revision=self.revision + 1,
             updated_at=at,
-            told_severity=self.finding.severity,
-            told_statistic=self.finding.statistic,
+            told_severity=self.alarm.severity,
+            told_statistic=self.alarm.statistic,
             silent=0,
         )
 
@@ -127,6 +127,4 @@ class Incident:
     def of(cls, saved: Mapping[str, Any]) -> Self:
         """Back from `saved`."""
         offsets = tuple((a, b, c) for a, b, c in saved["offsets"])
-        return cls(
-            **{**saved, "finding": Finding(**saved["finding"]), "span": Span(**saved["span"]), "offsets": offsets}
-        )
+        return cls(**{**saved, "alarm": Alarm(**saved["alarm"]), "span": Span(**saved["span"]), "offsets": offsets})

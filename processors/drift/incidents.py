@@ -1,4 +1,4 @@
-"""From findings to incidents: what opens, what is worth another word, what is over. Event time only."""
+"""From alarms to incidents: what opens, what is worth another word, what is over. Event time only."""
 
 import hashlib
 import json
@@ -6,7 +6,7 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from tidemill.processors.drift.incident import Action, Finding, Incident, Offsets, Series, Span
+from tidemill.processors.drift.incident import Action, Alarm, Incident, Offsets, Series, Span
 
 
 @dataclass(frozen=True)
@@ -37,23 +37,23 @@ class Incidents:
         self._changed: dict[str, object] = {}
 
     @property
-    def open(self) -> list[Incident]:
+    def standing(self) -> list[Incident]:
         """Those that are open, muted ones as well."""
         return list(self._open.values())
 
-    def found(self, span: Span, findings: Iterable[Finding], offsets: Offsets = ()) -> list[Incident]:
+    def found(self, span: Span, alarms: Iterable[Alarm], offsets: Offsets = ()) -> list[Incident]:
         """Findings between windows, as sequential detectors make them; returns the incidents to tell of."""
-        told = (self._take(span, finding, offsets) for finding in findings)
+        told = (self._take(span, alarm, offsets) for alarm in alarms)
         return [incident for incident in told if incident is not None]
 
     def judged(
-        self, span: Span, covered: Collection[tuple[str, str]], findings: Iterable[Finding], offsets: Offsets = ()
+        self, span: Span, covered: Collection[tuple[str, str]], alarms: Iterable[Alarm], offsets: Offsets = ()
     ) -> list[Incident]:
         """A closed window and all that was found in it; `covered` are the (kind, slice) that it was looked for in.
 
         What is covered and was not found is quiet. Returns the incidents to tell of.
         """
-        loud = {finding.series: finding for finding in findings}
+        loud = {alarm.series: alarm for alarm in alarms}
         told = self.found(span, loud.values(), offsets)
         for series, incident in sorted(self._open.items()):
             kind, _, where, _ = series
@@ -106,16 +106,16 @@ class Incidents:
     def _waiting(self) -> list[object]:
         return [vars(action) for action in self._early.values()]
 
-    def _take(self, span: Span, finding: Finding, offsets: Offsets) -> Incident | None:
-        known = self._open.get(finding.series)
+    def _take(self, span: Span, alarm: Alarm, offsets: Offsets) -> Incident | None:
+        known = self._open.get(alarm.series)
         if known is None:
-            opened = Incident.opened(self._id(finding.series, span), finding, span, offsets)
+            opened = Incident.opened(self._id(alarm.series, span), alarm, span, offsets)
             return self._tell(self._as_muted(opened), "opened", span.end)
         if known.applied >= span.end:
             return None
-        worse = finding.severity == "critical" != known.told_severity
-        moved = abs(finding.statistic - known.told_statistic) > self._policy.material * abs(known.told_statistic)
-        again = self._as_muted(known.found_in(span, finding, offsets))
+        worse = alarm.severity == "critical" != known.told_severity
+        moved = abs(alarm.statistic - known.told_statistic) > self._policy.material * abs(known.told_statistic)
+        again = self._as_muted(known.found_in(span, alarm, offsets))
         heard = known.muted and not again.muted
         if worse or moved or heard or again.silent >= self._policy.remind_every:
             return self._tell(again, "updated", span.end)

@@ -7,11 +7,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tidemill.processors.drift.incident import Action, Finding
+from tidemill.processors.drift.incident import Action, Alarm, Span
 from tidemill.processors.drift.incidents import IncidentPolicy, Incidents
+from tidemill.processors.drift.profile import OutcomeBlock
+from tidemill.processors.drift.sequences import Sequences
+from tidemill.processors.drift.verdict import Judgement
 from tidemill.processors.drift.windows import Delta, WindowKey, Windows
 from tidemill.streams.alerts import alert_row, encode_alert
-from tidemill.streams.control_state import ControlState, Judgement
+from tidemill.streams.control_state import ControlState
 
 WIDTH, GRACE, SOURCES = 10, 3, 2
 
@@ -29,24 +32,42 @@ class MeanJudge:
     """Finds a mean above 1, and counts the windows that it has seen."""
 
     def __init__(self):
-        self.seen = 0
+        self.seen, self.order = 0, []
 
     def window(self, span, kind, profiles):
         self.seen += 1
-        findings = []
+        alarms = []
         for key, merged in profiles.items():
             mean = merged.profile.sum / merged.profile.rows
             if mean > 1:
                 severity = "critical" if mean > 3 else "warning"
                 text = f"window {self.seen} of {merged.profile.rows} rows"
-                findings.append(Finding("data_drift", "x", key.slice, "mean", severity, mean, 1.0, text))
-        return Judgement(findings, {("data_drift", key.slice) for key in profiles})
+                alarms.append(Alarm("data_drift", "x", key.slice, "mean", severity, mean, 1.0, text))
+        return Judgement(alarms, {(what, key.slice) for key in profiles for what in ("data_drift", "concept_drift")})
+
+    def outcomes(self, blocks):
+        found = []
+        for each in blocks:
+            self.order.append(each.block.rows)
+            if each.block.errors > 6:
+                alarm = Alarm(
+                    "concept_drift",
+                    "errors",
+                    each.slice,
+                    "run",
+                    "warning",
+                    each.block.errors,
+                    6.0,
+                    f"{self.order[-3:]}",
+                )
+                found.append((Span(each.time, each.time + 1), alarm))
+        return found
 
     def save(self):
-        return self.seen
+        return [self.seen, self.order]
 
     def restore(self, saved):
-        self.seen = saved
+        self.seen, self.order = saved
 
 
 def make_state():
@@ -55,6 +76,7 @@ def make_state():
 
     return ControlState(
         Windows(SOURCES, {"features": GRACE}, idle=50),
+        Sequences(SOURCES, idle=50),
         Incidents("mill", IncidentPolicy(resolve_after=2, remind_every=3)),
         MeanJudge(),
         pack,
@@ -72,7 +94,8 @@ def logs(draw):
         at = max(0, clock[source] - draw(st.sampled_from([0, 0, 0, 8, 25])))
         start = at // WIDTH * WIDTH
         key = WindowKey(start, start + WIDTH, "features", draw(st.sampled_from(["", "a=b"])), "")
-        records.append(Delta(key, (0, offset), offset * 10, source, at, Total(2, level)))
+        blocks = tuple(OutcomeBlock(at + n, offset * 10 + n, level, 0.0) for n in range(level % 3))
+        records.append(Delta(key, (0, offset), offset * 10, source, at, Total(2, level), blocks))
     return records
 
 
@@ -122,7 +145,7 @@ def test_there_is_one_open_incident_at_most_for_each_thing(records):
     state = make_state()
     for record in records:
         state.take(record)
-        series = [incident.series for incident in state.incidents.open]
+        series = [incident.series for incident in state.incidents.standing]
         assert len(series) == len(set(series))
     opened = [incident for incident in state.drain().alerts if incident.state == "opened"]
     assert len({incident.id for incident in opened}) == len(opened)

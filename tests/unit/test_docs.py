@@ -16,6 +16,7 @@ import tidemill as tm
 from tidemill.cli import app
 from tidemill.schemas.codec import Reason
 from tidemill.schemas.matching import Rule
+from tidemill.streams.control_metrics import ControlMetrics
 from tidemill.streams.metrics import Metrics
 from tidemill.streams.rejections import HEADERS
 from tidemill.streams.task import MISPLACED, TOO_LARGE
@@ -246,7 +247,8 @@ def test_every_metric_is_in_the_reference():
     reference = text_of("docs/reference/metrics.md")
     names = {
         family.name + {"counter": "_total", "info": "_info"}.get(family.type, "")
-        for family in Metrics().registry.collect()
+        for metrics in (Metrics(), ControlMetrics())
+        for family in metrics.registry.collect()
     }
     told = set(re.findall(r"^\| `(\w+)` \|", reference, re.MULTILINE))
     assert told == names

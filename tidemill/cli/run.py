@@ -109,10 +109,10 @@ def run(
     from tidemill.streams.kafka.connection import Connection
     from tidemill.streams.state_watch import SHARE, memory_limit
 
-    _log_to_stderr("supervisor", log_level)
+    log_to_stderr("supervisor", log_level)
     connection = Connection.from_environment(bootstrap_servers, DEFAULT_BOOTSTRAP)
     plan = load_pipeline(pipeline).plan()
-    stop = _stop_signal()
+    stop = stop_signal()
     supervisor = start_workers(
         pipeline,
         plan,
@@ -163,7 +163,7 @@ def worker(
     from tidemill.streams.supervisor import FAILED
     from tidemill.streams.worker import WorkerOptions, run_worker
 
-    _log_to_stderr(slot, log_level)
+    log_to_stderr(slot, log_level)
     plan = load_pipeline(pipeline).plan()
     (group,) = worker_groups(plan, stages)
     folder = None if snapshots == "off" else Path(snapshots)
@@ -177,7 +177,7 @@ def worker(
         None if max_state is None else max_state * 1_000_000,
         LoopOptions(max_records=max_batch),
     )
-    stop = _stop_signal()
+    stop = stop_signal()
     threading.Thread(target=_stop_with_parent, args=(stop,), daemon=True).start()
     metrics = Metrics()
     health = Health(time.monotonic)
@@ -251,7 +251,8 @@ def _outputs(plan: Plan, stage: str) -> list[str]:
     return [*hops, plan.output_of(stage), *scored]
 
 
-def _stop_signal() -> threading.Event:
+def stop_signal() -> threading.Event:
+    """Set by SIGTERM and by Ctrl-C."""
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
@@ -265,7 +266,8 @@ def _stop_with_parent(stop: threading.Event) -> None:
     stop.set()
 
 
-def _log_to_stderr(name: str, level: str) -> None:
+def log_to_stderr(name: str, level: str) -> None:
+    """Log as logfmt, under the name of a worker."""
     from tidemill.streams.log_format import Logfmt
 
     handler = logging.StreamHandler(sys.stderr)

@@ -15,6 +15,7 @@ from prometheus_client import generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 
 from tidemill.cli.run import run
+from tidemill.streams.control_metrics import ControlMetrics
 from tidemill.streams.metrics import Metrics
 from tidemill.streams.plan import STAGES
 from tidemill.streams.ports import Prepared, StageCounts
@@ -33,17 +34,20 @@ YAML = [CHECKOUT / "docker-compose.yml", *sorted(DEPLOY.rglob("*.yml"))]
 
 @pytest.fixture(scope="module")
 def exposed() -> dict[str, set[str]]:
-    """The labels of each sample that a worker serves, by the sample's name."""
+    """The labels of each sample that a worker or the control plane serves, by the sample's name."""
     metrics = Metrics()
     counts = {stage: StageCounts(accepted=1, rejected={"check": 1}, warned={"present": 1}) for stage in STAGES}
     metrics.committed(Prepared([], [], {}, counts), np.array([0.1]))
     metrics.lags({0: 1})
     metrics.serves("1", served=True)
     metrics.serves("2", served=False)
+    control = ControlMetrics()
+    control.standing([])
     found: dict[str, set[str]] = {}
-    for family in text_string_to_metric_families(generate_latest(metrics.registry).decode()):
-        for sample in family.samples:
-            found.setdefault(sample.name, set()).update(sample.labels)
+    for registry in (metrics.registry, control.registry):
+        for family in text_string_to_metric_families(generate_latest(registry).decode()):
+            for sample in family.samples:
+                found.setdefault(sample.name, set()).update(sample.labels)
     return found
 
 

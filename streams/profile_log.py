@@ -1,0 +1,69 @@
+"""Profiles as records on P.profiles: what a task writes of its partition, and what the control plane reads."""
+
+import logging
+from collections.abc import Sequence
+
+from tidemill.processors.drift import Profile, from_table, to_table
+from tidemill.processors.drift.windows import Delta, WindowKey
+from tidemill.schemas.builtin import PROFILE
+from tidemill.schemas.codec import Codec
+from tidemill.schemas.resolver import KnownSchemas
+from tidemill.streams.ports import Headers, LogRecord
+
+PROFILES = "profiles"
+"""The topic, by suffix."""
+SOURCE, TIME = "source", "event-time"
+"""Headers: the partition that speaks, and the event time in epoch milliseconds that it had reached, both as text."""
+_BY_MODEL = frozenset({"predictions", "outcomes"})
+log = logging.getLogger(__name__)
+_codec = Codec(PROFILE, KnownSchemas([PROFILE]))
+
+
+def profile_messages(
+    profiles: Sequence[Profile], source: int, time: int
+) -> tuple[list[bytes | None], list[bytes | None], list[Headers | None]]:
+    """Keys, values and headers of what one partition adds to windows, oldest windows first: they are to stay in order.
+
+    `time` is the greatest event time that the partition has seen, these profiles' rows included.
+    """
+    ordered = sorted(profiles, key=lambda profile: (profile.scope.window_end, profile.kind, profile.scope.slice))
+    keys: list[bytes | None] = [str(_key(profile)).encode() for profile in ordered]
+    values: list[bytes | None] = [*_codec.encode(to_table(ordered))]
+    # A window's own profiles must not say that its partition has left it behind.
+    times = [min(time, profile.scope.window_end - 1) for profile in ordered]
+    headers: list[Headers | None] = [[(SOURCE, str(source).encode()), (TIME, str(t).encode())] for t in times]
+    return keys, values, headers
+
+
+def read_delta(record: LogRecord) -> Delta[Profile] | None:
+    """What a record of P.profiles adds; None, and a line in the log, if it is no profile."""
+    try:
+        profile = unpack(record.value or b"")
+        headers = dict(record.headers)
+        source = int(headers.get(SOURCE, str(record.partition).encode()))
+        time = int(headers.get(TIME, str(profile.scope.window_start).encode()))
+    except (ValueError, LookupError, OverflowError) as error:
+        log.error("profiles[%d]@%d is not a profile: %s", record.partition, record.offset, error)
+        return None
+    place = record.partition, record.offset
+    return Delta(_key(profile), place, record.timestamp, source, time, profile, profile.sequence)
+
+
+def pack(profile: Profile) -> bytes:
+    """One profile as bytes of its contract."""
+    return _codec.encode(to_table([profile]))[0]
+
+
+def unpack(value: bytes) -> Profile:
+    """Back from `pack`; raises ValueError if that is no profile."""
+    decoded = _codec.decode([value])
+    if decoded.bad:
+        raise ValueError(decoded.bad[0].message)
+    (profile,) = from_table(decoded.table)
+    return profile
+
+
+def _key(profile: Profile) -> WindowKey:
+    scope = profile.scope
+    version = scope.model_version if profile.kind in _BY_MODEL else ""
+    return WindowKey(scope.window_start, scope.window_end, profile.kind, scope.slice, version)
