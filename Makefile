@@ -4,7 +4,7 @@ BIN := .venv/bin
 INSTALLED := .venv/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo check test test-slow bench bench-scale bench-state fuzz chaos format lock wheel compose-check clean
+.PHONY: help install demo check test test-slow bench bench-scale bench-state bench-drift fuzz chaos format lock wheel compose-check clean
 
 help:  ## Show this help
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -43,6 +43,9 @@ bench-scale: $(INSTALLED)  ## Cost per event over partitions, workers, keys and 
 
 bench-state: $(INSTALLED)  ## Memory, cost, changelog and restore at ten thousand to ten million keys, into docs/
 	$(BIN)/python benchmarks/state.py $(ARGS)
+
+bench-drift: $(INSTALLED)  ## Delay, false alarms and missed drifts of every detector, into docs/ (about six minutes)
+	$(BIN)/python benchmarks/drift.py $(ARGS)
 
 fuzz: $(INSTALLED)  ## A million messages, half of them bad: each answered once, and how fast (about five minutes)
 	$(BIN)/python benchmarks/fuzz.py

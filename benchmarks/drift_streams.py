@@ -29,11 +29,11 @@ class Drift:
 
 @dataclass(frozen=True)
 class Case:
-    """Outcomes, one a row, and the drifts in them; alarms before `warm_up` do not count."""
+    """Outcomes, one a row, and the drifts in them if they are known; alarms before `warm_up` do not count."""
 
     stream: str
     errors: Errors
-    drifts: tuple[Drift, ...]
+    drifts: tuple[Drift, ...] | None
     warm_up: int = 0
 
 
@@ -58,6 +58,15 @@ def coins(seed: int) -> Iterator[Case]:
     recurring = np.tile(step(0.2, 0.35, rows=3_000, horizon=3_000), 3)
     yield coin("coin .2 and .35, recurring", recurring, tuple(Drift(3_000 + 6_000 * i) for i in range(3)), seed)
     yield coin("coin .2, no drift", np.full(20_000, 0.2), (), seed)
+    yield Case("coin .2 in runs, no drift", runs_of_errors(0.2, 0.8, 20_000, seed), ())
+
+
+def runs_of_errors(rate: float, kept: float, rows: int, seed: int) -> Errors:
+    """A Markov chain: with probability `kept` a row is as the one before it, else drawn anew."""
+    chance = np.random.default_rng([seed, 2])
+    keep, fresh = chance.random(rows) < kept, chance.random(rows) < rate
+    keep[0] = False
+    return fresh[np.maximum.accumulate(np.where(keep, 0, np.arange(rows)))].astype(float)
 
 
 def prequential(rows: Iterator[tuple[dict[str, Any], Any]]) -> Errors:
@@ -112,8 +121,9 @@ def _led(synth: Any) -> Callable[[int, int], Any]:
     return lambda i, seed: synth.LEDDrift(seed=seed, noise_percentage=0.1, n_drift_features=(0, 7)[i])
 
 
-KNOWN = {
-    "elec2": (),
+KNOWN: dict[str, tuple[Drift, ...] | None] = {
+    "elec2": None,
+    "noaa_weather": None,
     "insects_gradual_balanced": (Drift(14_028, 1_000),),
     "sea_50k": tuple(Drift(12_500 * i) for i in (1, 2, 3)),
     "lobo_sine_0123_abrupto": tuple(Drift(10_000 * i) for i in (1, 2, 3)),
@@ -121,7 +131,7 @@ KNOWN = {
     "lobo_stagger_0120_abrupto": tuple(Drift(10_000 * i) for i in (1, 2, 3)),
     "lobo_sea_0123_gradual_noise_0.2": tuple(Drift(10_000 * i + 333 * (i - 1), 1_000) for i in (1, 2, 3)),
 }
-"""What is known of the drift of the folder's streams; where nothing of errors is known, alarms are only counted."""
+"""What is known of the drift in the folder's streams; where nothing is known of the errors, alarms are only counted."""
 
 
 def stored(path: Path, most: int | None = None) -> Case:
@@ -132,5 +142,6 @@ def stored(path: Path, most: int | None = None) -> Case:
     names = frame.columns[:-1]
     features = frame.select(names).to_dicts()
     labels = frame[frame.columns[-1]].to_list()
-    drifts = tuple(drift for drift in KNOWN[path.stem] if drift.start < len(labels))
+    known = KNOWN[path.stem]
+    drifts = None if known is None else tuple(drift for drift in known if drift.start < len(labels))
     return Case(path.stem, prequential(zip(features, labels, strict=True)), drifts, WARM_UP)

@@ -22,6 +22,8 @@ RISES = {"errors": ((1.3, 0.1), (1.75, 0.8), (4.0, 0.1)), "losses": ((1.15, 0.1)
 """Ratios of odds (errors) or means (losses) that are looked for, with their weights."""
 FALL = 0.57
 _MOST_BASELINE_ROWS = 1_000
+# A fall only costs a new baseline, and one for nothing makes the detector slow for a while: be surer of it.
+_SURER_OF_FALLS = 10.0
 
 
 class ShiryaevRoberts:
@@ -47,7 +49,7 @@ class ShiryaevRoberts:
         self,
         *,
         kind: Literal["errors", "losses"] = "errors",
-        rows_per_alarm: float = 60_000,
+        rows_per_alarm: float = 45_000,
         baseline: tuple[float, float] | None = None,
     ) -> None:
         if kind not in RISES:
@@ -67,6 +69,7 @@ class ShiryaevRoberts:
         self._registers = np.zeros(kernel.REGISTERS)
         self._registers[kernel.DISPERSION] = 1.0
         self._statistic = 0.0
+        self._posterior: _Floats | None = None
         self._one = (np.zeros(1), np.ones(1))
         self._arm(baseline)
 
@@ -129,7 +132,7 @@ class ShiryaevRoberts:
             levels.offsets,
             levels.weights,
             len(self._changes) - 1,
-            (self.threshold, self.threshold),
+            (self.threshold, _SURER_OF_FALLS * self.threshold),
             self.kind == "errors",
             self._posterior,
             self._ratios,
@@ -142,7 +145,7 @@ class ShiryaevRoberts:
             self.drift_detected, self._statistic = True, float(registers[kernel.RISEN])
             self.change_point = self._origin()
             self._arm()
-        elif registers[kernel.FALLEN] >= self.threshold:
+        elif registers[kernel.FALLEN] >= _SURER_OF_FALLS * self.threshold:
             self.improved = True
             self._arm()
         return int(taken)
@@ -155,12 +158,15 @@ class ShiryaevRoberts:
         return int(self._origins[:-1, inside].flat[int(likely.argmax())])
 
     def _arm(self, baseline: tuple[float, float] | None = None) -> None:
-        """Forget the level and learn it from here, or from a baseline that is given."""
-        registers = self._registers
+        """Learn the level from here, or from a baseline that is given."""
+        registers, known = self._registers, self._posterior
         registers[[kernel.ROWS, kernel.TOTAL, kernel.RISEN, kernel.FALLEN]] = 0
         self._levels: Levels | None = None
         if self.kind == "errors":
             self._place(error_levels(self._changes, self._weights), baseline)
+            # As likely as not the level is the old one again: the alarm was false, or the change will pass.
+            if known is not None:
+                self._posterior += (known - self._posterior) / 2
         elif baseline is not None and baseline[0] > 0:
             self._place(loss_levels(baseline[0], self._changes, self._weights), baseline)
 

@@ -107,9 +107,11 @@ def _learn(
                 peaks[k, g], origins[k, g] = 1.0, registers[SEEN]
             peaks[k, g] *= factor
     while last - first > 1 and posterior[first] < _NEGLIGIBLE:
+        posterior[first] = 0.0
         first += 1
     while last - first > 1 and posterior[last - 1] < _NEGLIGIBLE:
         last -= 1
+        posterior[last] = 0.0
     registers[FIRST], registers[LAST] = first, last
 
 

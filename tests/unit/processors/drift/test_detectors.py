@@ -26,7 +26,7 @@ ALL = [*NAMES, Above]
 every = pytest.mark.parametrize("which", ALL, ids=lambda which: getattr(which, "__name__", which))
 
 
-def step(seed=1, before=1500, after=500, low=0.05, high=0.95):
+def step(seed=1, before=700, after=300, low=0.05, high=0.95):
     chance = np.random.default_rng(seed)
     return [int(x) for x in np.r_[chance.random(before) < low, chance.random(after) < high]]
 
@@ -44,7 +44,7 @@ def alarms(detector, outcomes):
 def test_it_is_a_detector_and_finds_a_huge_step(which):
     detector = sequential(which)
     assert isinstance(detector, Detector)
-    assert any(1500 <= at < 1700 for at in alarms(detector, step()))
+    assert any(700 <= at < 900 for at in alarms(detector, step()))
 
 
 @every
@@ -57,7 +57,7 @@ def test_it_is_deterministic(which):
 def test_it_is_quiet_on_a_constant(which, constant):
     if which is Above and constant:
         pytest.skip("this one knows no baseline")
-    assert alarms(sequential(which), [constant] * 2000) == []
+    assert alarms(sequential(which), [constant] * 1000) == []
 
 
 @every
@@ -65,10 +65,10 @@ def test_it_is_quiet_on_a_constant(which, constant):
 def test_a_value_that_is_none_is_an_error_and_changes_nothing(which, bad):
     outcomes = step()
     detector = sequential(which)
-    found = alarms(detector, outcomes[:1000])
+    found = alarms(detector, outcomes[:500])
     with pytest.raises(ValueError, match=r"finite number|0 or 1"):
         detector.update(bad)
-    found += [1000 + at for at in alarms(detector, outcomes[1000:])]
+    found += [500 + at for at in alarms(detector, outcomes[500:])]
     assert found == alarms(sequential(which), outcomes)
 
 
@@ -76,9 +76,9 @@ def test_a_value_that_is_none_is_an_error_and_changes_nothing(which, bad):
 def test_its_state_can_be_kept(which):
     outcomes = step()
     detector = sequential(which)
-    alarms(detector, outcomes[:1400])
+    alarms(detector, outcomes[:650])
     again = pickle.loads(pickle.dumps(detector))
-    assert alarms(again, outcomes[1400:]) == alarms(detector, outcomes[1400:])
+    assert alarms(again, outcomes[650:]) == alarms(detector, outcomes[650:])
 
 
 @every

@@ -130,7 +130,8 @@ def test_dependent_errors_weigh_less():
         at += found + 1
         alarms.append(at)
     assert detector.dispersion > 10
-    assert len([alarm for alarm in alarms if alarm > 5_000]) <= 3
+    # Without the dispersion there are hundreds.
+    assert len([alarm for alarm in alarms if alarm > 5_000]) <= 6
 
 
 def test_independent_errors_are_not_called_dependent():
