@@ -19,6 +19,7 @@ from tidemill.processors.stage import Store
 
 MAX_BLOCK_BYTES = 512 * 1024
 _SMALL = 1_000
+_OPTIONS = pa.ipc.IpcWriteOptions()
 
 
 class BlockLog:
@@ -94,7 +95,8 @@ class BlockLog:
 
 
 def _serialise(rows: pa.RecordBatch) -> bytes:
+    # The library's own default asks the environment at every call.
     sink = pa.BufferOutputStream()
-    with pa.ipc.new_stream(sink, rows.schema) as writer:
+    with pa.ipc.new_stream(sink, rows.schema, options=_OPTIONS) as writer:
         writer.write_batch(rows)
     return bytes(sink.getvalue())

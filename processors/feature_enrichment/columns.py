@@ -27,8 +27,9 @@ def to_frame(table: pa.Table) -> pl.DataFrame:
 
     Dictionary codes depend on which values came first, so that nothing may be computed from them.
     """
-    plain = pa.schema([field.with_type(plain_type(field.type)) for field in table.schema])
-    return to_polars(table.cast(plain))
+    if any(pa.types.is_dictionary(kind) for kind in table.schema.types):
+        table = table.cast(pa.schema([field.with_type(plain_type(field.type)) for field in table.schema]))
+    return to_polars(table)
 
 
 def plain_type(kind: pa.DataType) -> pa.DataType:
@@ -60,4 +61,10 @@ def feature_type(name: str, kind: pl.DataType) -> pa.DataType:
 
 def to_arrow(column: pl.Series, kind: pa.DataType) -> pa.Array:
     """The column as exactly this Arrow type."""
-    return column.to_arrow().cast(kind)
+    array = column.to_arrow()
+    return array if array.type == kind else array.cast(kind)
+
+
+def contiguous(column: pa.ChunkedArray) -> pa.Array:
+    """The column in one piece; as it is, if it already is."""
+    return column.chunk(0) if column.num_chunks == 1 else column.combine_chunks()

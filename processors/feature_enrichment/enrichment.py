@@ -8,15 +8,16 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from tidemill.processors.feature_enrichment.columns import plain_type, to_arrow, to_frame
+from tidemill.processors.feature_enrichment.columns import contiguous, plain_type, to_arrow, to_frame
 from tidemill.processors.feature_enrichment.lookup_table import ReferenceTable, key_kind
 from tidemill.processors.feature_enrichment.plan import SYSTEM_COLUMNS, Feature, Plan, version_column
-from tidemill.processors.feature_enrichment.window_store import WindowStore
+from tidemill.processors.feature_enrichment.window_store import WindowStore, as_floats
 from tidemill.processors.feature_enrichment.work import Work
 from tidemill.schemas.batch import Batch, Origin, Processed
 from tidemill.schemas.contract import Contract
 from tidemill.schemas.errors import DeclarationError, nearest
 
+_INSTANT = pa.timestamp("us", "UTC")
 # In milliseconds, so that it fits into int64 in microseconds.
 _FARTHEST = 2**62 // 1_000
 
@@ -93,7 +94,7 @@ class FeatureEnrichment:
         for step in self.plan.before:
             work.run(step)
         if work.rows_left:
-            work.frame = work.frame.with_columns(self._windows(work))
+            work.frame = work.frame.hstack(self._windows(work))
         return work
 
     def process(self, batch: Batch) -> Processed:
@@ -130,12 +131,15 @@ class FeatureEnrichment:
         made = []
         for window in self._local:
             values = {field: work.frame[field].to_arrow() for field in window.fields}
-            pieces = []
+            numbers = as_floats(values, window.fields, len(batch))
+            room: tuple[NDArray[np.float64], NDArray[np.uint8]] | None = None
             for partition, rows in batch.partitions():
                 store = self.stores(partition)[window.state_name]
-                here = {field: column[rows] for field, column in values.items()}
-                pieces.append(pa.record_batch(store.update(keys[rows], times[rows], here, sent[rows])))
-            made += [pl.Series(name, pa.Table.from_batches(pieces)[name]) for name in window.names]
+                out, valid = room = room or store.room(len(batch))
+                here = {field: column[rows] for field, column in values.items()} if window.limits else {}
+                store.update_into(keys[rows], times[rows], numbers[rows], here, sent[rows], out[rows], valid[rows])
+            assert room is not None, "a batch with rows has a partition"
+            made += [pl.Series(name, column) for name, column in store.columns(*room).items()]
         return made
 
     def identity(self, events: pa.Table) -> dict[str, pa.Array]:
@@ -171,9 +175,14 @@ def sent_micros(origin: Origin) -> NDArray[np.int64]:
 
 def strings(column: pa.ChunkedArray) -> pa.Array:
     """Values as text, as keys of windows are."""
-    return column.cast(plain_type(column.type)).cast(pa.string()).combine_chunks()
+    for kind in (plain_type(column.type), pa.string()):
+        if column.type != kind:
+            column = column.cast(kind)
+    return contiguous(column)
 
 
 def instants(column: pa.ChunkedArray) -> pa.Array:
     """Times in microseconds, UTC."""
-    return pc.cast(column, pa.timestamp("us", "UTC"), safe=False).combine_chunks()
+    if column.type != _INSTANT:
+        column = pc.cast(column, _INSTANT, safe=False)
+    return contiguous(column)

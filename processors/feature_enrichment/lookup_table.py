@@ -1,6 +1,6 @@
 """Reference tables in memory, indexed by their key."""
 
-from collections.abc import Hashable, Iterator, Sequence
+from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
 
 import numpy as np
 import polars as pl
@@ -52,7 +52,7 @@ class ReferenceTable:
         """Hold these rows instead, those of a file; their keys must be unique. Raises DeclarationError."""
         frame = to_frame(table.select(self.schema.names).cast(self.schema))
         index: dict[_Key, int] = {}
-        for row, key in enumerate(_keys(frame.select(self.key))):
+        for row, key in enumerate(_keys(map(frame.get_column, self.key))):
             if None in key:
                 continue
             if index.setdefault(key, row) != row:
@@ -72,7 +72,7 @@ class ReferenceTable:
         frame = to_frame(rows.select(self.schema.names).cast(self.schema))
         start = self._rows.height
         self._rows = self._rows.vstack(frame.select(self._values))
-        for i, (record, key) in enumerate(zip(records, _keys(frame.select(self.key)), strict=True)):
+        for i, (record, key) in enumerate(zip(records, _keys(map(frame.get_column, self.key)), strict=True)):
             self._forget(record)
             if None not in key:
                 self._keys_of_records[record] = key
@@ -86,13 +86,18 @@ class ReferenceTable:
             self._forget(record)
         self._compact()
 
-    def join(self, event_columns: pl.DataFrame) -> pl.DataFrame:
-        """For each event the columns besides the key, null where no row has its key.
+    def join(
+        self, event_columns: Iterable[pl.Series], wanted: Mapping[str, tuple[str, pl.DataType]] | None = None
+    ) -> pl.DataFrame:
+        """For each event the `wanted`: by name a column, and the type to have it in; null where no row has its key.
 
-        The events' columns stand in the order of the key, whatever their names.
+        The events' columns stand in the order of the key, whatever their names. By default all columns besides the key.
         """
-        found = pl.Series(map(self._index.get, _keys(event_columns)), dtype=pl.Int64)
-        return self._rows.select(pl.all().gather(found))
+        found = pl.lit(pl.Series(map(self._index.get, _keys(event_columns)), dtype=pl.Int64))
+        if wanted is None:
+            return self._rows.select(pl.all().gather(found))
+        columns = ((name, pl.col(column).gather(found), kind) for name, (column, kind) in wanted.items())
+        return self._rows.select(column.cast(kind).alias(name) for name, column, kind in columns)
 
     def _forget(self, record: Hashable) -> None:
         key = self._keys_of_records.pop(record, None)
@@ -121,9 +126,9 @@ def key_kind(kind: pa.DataType) -> str | None:
     return next((name for name, test in tests.items() if test(kind)), None)
 
 
-def _keys(columns: pl.DataFrame) -> Iterator[_Key]:
+def _keys(columns: Iterable[pl.Series]) -> Iterator[_Key]:
     """The rows as values that are equal whenever they mean the same, whatever the columns' widths and units."""
-    return zip(*map(_comparable, columns.get_columns()), strict=True)
+    return zip(*map(_comparable, columns), strict=True)
 
 
 def _comparable(column: pl.Series) -> list[Hashable]:

@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import polars as pl
 import pyarrow as pa
@@ -37,6 +37,16 @@ class Step:
 
     names: tuple[str, ...]
     compute: Compute
+    reads: tuple[str, ...] = ()
+    expressions: tuple[pl.Expr, ...] = ()
+    """What `compute` evaluates, if that is all it does."""
+    parts: tuple["Step", ...] = ()
+    """The steps that this one does at once; where it raises, they tell which of them does, and for which rows."""
+
+    @staticmethod
+    def of(names: Sequence[str], reads: Sequence[str], *expressions: pl.Expr) -> "Step":
+        """A step that evaluates expressions."""
+        return Step(tuple(names), lambda frame: frame.with_columns(expressions), tuple(reads), expressions)
 
 
 class Plan:
@@ -86,6 +96,7 @@ class Plan:
                     raise DeclarationError(
                         f"expected features made by fields(), expression(), lookup() and window(); got {feature!r}"
                     )
+        self.before, self.after = together(self.before), together(self.after)
         for table in self.versioned:
             self._refuse_taken(version_column(table).name)
         if self.hops and self._mixed:
@@ -115,7 +126,7 @@ class Plan:
         field = pa.field(name, feature_type(name, kind))
         require_rowwise(name, expression, schema)
         exact = expression.cast(polars_type(field.type)).alias(name)
-        self._add_step(Step((name,), lambda frame: frame.with_columns(exact)), roots, [field])
+        self._add_step(Step.of([name], roots, exact), roots, [field])
 
     def _add_lookup(self, lookup: Lookup) -> None:
         what = f"lookup({lookup.table!r})"
@@ -136,16 +147,16 @@ class Plan:
                     f"{key_kind(theirs)}, so they are never equal: convert one, as with expression() before the lookup"
                 )
         values = [column for column in table.schema.names if column not in table.key]
-        fields, exact = [], []
+        fields, wanted = [], {}
         for name, column in zip(lookup.names, lookup.columns, strict=True):
             if column not in values:
                 raise DeclarationError(f"{what}: the table has no column {column!r}{nearest(column, values)}")
             field = pa.field(name, feature_type(name, polars_type(table.schema.field(column).type)))
             fields.append(field)
-            exact.append(pl.col(column).cast(polars_type(field.type)).alias(name))
+            wanted[name] = column, polars_type(field.type)
         if table.version is not None:
             self._add_version(table, late=not self._windowed.isdisjoint(lookup.on), what=what)
-        step = Step(lookup.names, lambda frame: frame.hstack(table.join(frame.select(lookup.on)).select(exact)))
+        step = Step(lookup.names, lambda frame: frame.hstack(table.join(map(frame.get_column, lookup.on), wanted)))
         self._add_step(step, lookup.on, fields)
 
     def _add_version(self, table: ReferenceTable, *, late: bool, what: str) -> None:
@@ -248,6 +259,19 @@ class Plan:
 
     def _read(self, names: Sequence[str]) -> None:
         self.event_columns.update(name for name in names if name in self._event.names)
+
+
+def together(steps: Sequence[Step]) -> list[Step]:
+    """The steps in fewer: neighbours that only evaluate expressions, none over what another of them makes, are one."""
+    made: list[Step] = []
+    for step in steps:
+        last = made[-1] if made else None
+        if last is None or not (last.expressions and step.expressions) or {*last.names} & {*step.reads}:
+            made.append(step)
+            continue
+        whole = Step.of(last.names + step.names, last.reads + step.reads, *last.expressions, *step.expressions)
+        made[-1] = replace(whole, parts=(*(last.parts or (last,)), step))
+    return made
 
 
 def version_column(table: ReferenceTable) -> pa.Field:

@@ -31,6 +31,7 @@ import hashlib
 import json
 from dataclasses import dataclass
 from datetime import timedelta
+from functools import cached_property
 from typing import Any
 
 from tidemill.processors.duration import duration
@@ -57,17 +58,17 @@ class Window:
     grace: int
     aggregates: tuple[tuple[str, Aggregate], ...]
 
-    @property
+    @cached_property
     def buckets(self) -> int:
         """How many buckets the window spans: `over`, rounded up to whole steps of the resolution."""
         return -(-self.over // self.resolution)
 
-    @property
+    @cached_property
     def kept_buckets(self) -> int:
         """How many buckets a key keeps: the window's and those of the grace."""
         return self.buckets + -(-self.grace // self.resolution)
 
-    @property
+    @cached_property
     def idle_buckets(self) -> int:
         """By how many buckets the clock must have moved since a key's last event for the key to have expired.
 
@@ -76,17 +77,17 @@ class Window:
         """
         return self.kept_buckets + self.buckets
 
-    @property
+    @cached_property
     def names(self) -> tuple[str, ...]:
         """The features that it makes, in order."""
         return tuple(name for name, _ in self.aggregates)
 
-    @property
+    @cached_property
     def fields(self) -> tuple[str, ...]:
         """The fields that it aggregates, each once."""
         return tuple(sorted({a.field for _, a in self.aggregates if a.field is not None}))
 
-    @property
+    @cached_property
     def limits(self) -> dict[str, int]:
         """By each field whose values are told apart, in order, how many of them a bucket keeps."""
         found: dict[str, int] = {}
@@ -95,7 +96,7 @@ class Window:
                 found[aggregate.field] = max(aggregate.limit, found.get(aggregate.field, 0))
         return dict(sorted(found.items()))
 
-    @property
+    @cached_property
     def state_name(self) -> str:
         """A name for its state which changes whenever the state would mean something else."""
         state = [_STATE, self.key, self.over, self.resolution, self.grace]

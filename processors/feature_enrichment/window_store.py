@@ -70,6 +70,7 @@ class WindowStore:
         self._window = window
         self._keys = KeyIndex()
         self._kernels = [(name, a) for name, a in window.aggregates if a.kind is not Kind.DISTINCT]
+        self._told_apart = [(name, a) for name, a in window.aggregates if a.kind is Kind.DISTINCT]
         self._distinct = DistinctStore(window) if window.limits else None
         self._times = any(a.kind is Kind.TIME_SINCE_LAST for _, a in self._kernels)
         self._names = [
@@ -102,6 +103,8 @@ class WindowStore:
         self._dirty: NDArray[np.uint8] = np.zeros(0, np.uint8)
         self._written: NDArray[np.int64] = np.zeros(0, np.int64)
         self._swept = 0
+        self._schema: pa.Schema | None = None
+        """Of `rows`, once it was asked for."""
         self._links: NDArray[np.int64] = np.zeros((0, kernel.LINKS), np.int64)
         self._parts: NDArray[np.float64] = np.zeros((0, len(self._names)))
         self._pool = np.array([kernel.NONE, 0, kernel.NEVER, 0], np.int64)
@@ -119,22 +122,47 @@ class WindowStore:
         are int64 and never null, the others float64. `sent`, also in microseconds, says how far each event may move
         the clock at most: a time far ahead then expires no other key.
         """
+        numbers = as_floats(values, self._window.fields, len(keys))
+        out, valid = self.room(len(keys))
+        self.update_into(keys, times, numbers, values, sent, out, valid)
+        return self.columns(out, valid)
+
+    def room(self, rows: int) -> tuple[NDArray[np.float64], NDArray[np.uint8]]:
+        """Where `update_into` puts the features of so many events."""
+        shape = rows, len(self._window.aggregates)
+        return np.zeros(shape), np.zeros(shape, np.uint8)
+
+    def columns(self, out: NDArray[np.float64], valid: NDArray[np.uint8]) -> dict[str, pa.Array]:
+        """The features that stand there, of this or of another partition's store."""
+        made = {
+            name: pa.array(out[:, a].astype(np.int64))
+            if aggregate.counts
+            else pa.array(out[:, a], mask=valid[:, a] == 0)
+            for a, (name, aggregate) in enumerate([*self._kernels, *self._told_apart])
+        }
+        return {name: made[name] for name in self._window.names}
+
+    def update_into(
+        self,
+        keys: pa.Array,
+        times: NDArray[np.int64],
+        numbers: NDArray[np.float64],
+        values: Mapping[str, pa.Array],
+        sent: NDArray[np.int64] | None,
+        out: NDArray[np.float64],
+        valid: NDArray[np.uint8],
+    ) -> None:
+        """As `update`, into rows of what `room` gave; `numbers` are the values as `as_floats` has them."""
         rows = len(keys)
         slots = self._find(keys)
+        resolution = self._window.resolution
         times = np.clip(times, -_FARTHEST, _FARTHEST)
-        buckets = times // self._window.resolution
-        ticks = (
-            buckets if sent is None else np.clip(np.minimum(times, sent), -_FARTHEST, None) // self._window.resolution
-        )
-        numbers = np.empty((rows, len(self._window.fields)))
-        for f, field in enumerate(self._window.fields):
-            numbers[:, f] = _floats(values[field])
+        buckets = times // resolution
+        ticks = buckets if sent is None else np.maximum(np.minimum(times, sent), -_FARTHEST) // resolution
         self._reserve(rows)
         if self._pool[kernel.WRITTEN] + rows > len(self._written):
             self._written = grown(self._written, int(self._pool[kernel.WRITTEN]) + rows, 0)
         expired = np.zeros(rows, np.uint8)
-        out = np.zeros((rows, len(self._aggregates)))
-        valid = np.zeros(out.shape, np.uint8)
         kernel.update(
             slots,
             times,
@@ -157,19 +185,14 @@ class WindowStore:
             valid,
             expired,
         )
-        made = {
-            name: pa.array(out[:, a].astype(np.int64))
-            if aggregate.counts
-            else pa.array(out[:, a], mask=valid[:, a] == 0)
-            for a, (name, aggregate) in enumerate(self._kernels)
-        }
         if self._distinct is not None:
             found = self._distinct.update(slots, buckets, numbers, values, expired)
-            for name, aggregate in self._window.aggregates:
-                if aggregate.field is not None and aggregate.limit is not None:
-                    made[name] = pa.array(np.minimum(found[aggregate.field], aggregate.limit))
+            for place, (_, aggregate) in enumerate(self._told_apart, start=len(self._kernels)):
+                assert aggregate.field is not None
+                assert aggregate.limit is not None
+                # A count is at most a block's values: float64 holds it as it is.
+                out[:, place] = np.minimum(found[aggregate.field], aggregate.limit)
         self._sweep(rows)
-        return {name: made[name] for name in self._window.names}
 
     def changed(self) -> NDArray[np.int64]:
         """The slots that were written since the last call, in order; forgets them."""
@@ -207,7 +230,9 @@ class WindowStore:
             columns[f"{field}_{_PARTS[part]}"] = pa.ListArray.from_arrays(offsets, pa.array(numbers))
         if self._distinct is not None:
             columns |= self._distinct.columns(slots)
-        return pa.record_batch(columns)
+        if self._schema is None:
+            self._schema = pa.schema([(name, column.type) for name, column in columns.items()])
+        return pa.RecordBatch.from_arrays(list(columns.values()), schema=self._schema)
 
     def apply(self, rows: pa.RecordBatch) -> NDArray[np.int64]:
         """Put back rows that `rows()` gave, replacing older ones of the same keys; returns their slots."""
@@ -285,11 +310,19 @@ def _table(rows: Sequence[tuple[int, ...]], width: int) -> NDArray[np.int64]:
     return np.array(rows, np.int64).reshape(-1, width)
 
 
+def as_floats(values: Mapping[str, pa.Array], fields: Sequence[str], rows: int) -> NDArray[np.float64]:
+    """[event, field] as float64, with NaN for null; of what is not a number, only whether it is there."""
+    numbers = np.empty((rows, len(fields)))
+    for place, field in enumerate(fields):
+        numbers[:, place] = _floats(values[field])
+    return numbers
+
+
 def _floats(values: pa.Array) -> NDArray[np.float64]:
-    """As float64, with NaN for null; of what is not a number, only whether it is there."""
     kind = values.type
     if pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_boolean(kind):
-        numbers = pc.fill_null(pc.cast(values, pa.float64(), safe=False), float("nan"))
-        floats: NDArray[np.float64] = numbers.to_numpy(zero_copy_only=False)
+        exact = values if kind == pa.float64() else pc.cast(values, pa.float64(), safe=False)
+        # Arrow's null is NaN where numpy cannot have it.
+        floats: NDArray[np.float64] = exact.to_numpy(zero_copy_only=False)
         return floats
     return np.where(values.is_valid().to_numpy(zero_copy_only=False), 0.0, np.nan)

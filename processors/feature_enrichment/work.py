@@ -6,7 +6,7 @@ import numpy as np
 import polars as pl
 import pyarrow as pa
 
-from tidemill.processors.feature_enrichment.isolation import isolate
+from tidemill.processors.feature_enrichment.isolation import FAILURES, isolate
 from tidemill.processors.feature_enrichment.plan import Step
 from tidemill.schemas.batch import Batch, Rejection
 
@@ -42,7 +42,15 @@ class Work:
 
     def run(self, step: Step) -> None:
         """Compute a step, and reject the events for which it cannot be."""
-        if self.rows_left:
+        if not self.rows_left:
+            return
+        if step.parts:
+            try:
+                self.frame = step.compute(self.frame)
+            except FAILURES:
+                for part in step.parts:
+                    self.run(part)
+        else:
             self.frame, failed = isolate(step.compute, self.frame)
             what = " and ".join(step.names)
             self._reject({row: f"{what} could not be computed: {why}" for row, why in failed.items()})

@@ -182,3 +182,42 @@ def test_a_decimal_that_its_fixed_does_not_hold_is_named():
     table = pa.Table.from_arrays([pa.array([Decimal("1.00"), Decimal("999.99")], pa.decimal128(6, 2))], ["a"])
     with pytest.raises(EncodeError, match=r"row 1, field 'a': .*999\.99"):
         encode(contract, table)
+
+
+def test_a_slice_is_written_as_that_part_of_the_table():
+    """The kernel reads Arrow's buffers where a slice begins in them, bit by bit for booleans and nulls."""
+    kinds = {
+        "flag": ["null", "boolean"],
+        "count": ["null", "int"],
+        "name": ["null", "string"],
+        "code": ["null", ENUM],
+        "price": ["null", DECIMAL],
+        "hash": ["null", {"type": "fixed", "name": "H", "size": 3}],
+        "exact": ["null", {**DECIMAL, "type": "fixed", "name": "D", "size": 2}],
+        "ratio": ["float", "null"],
+        "at": MICROS,
+    }
+    contract = record(**kinds)
+    values = [
+        (True, 7, "é", "JFK", Decimal("1.27"), b"abc", Decimal("-3.00"), 0.5, 11),
+        (None, None, None, None, None, None, None, None, 12),
+        (False, -70_000, "", "EWR", Decimal("-999.99"), b"xyz", Decimal("0.01"), -1.5, 13),
+    ]
+    rows = [dict(zip(kinds, values[i % 3], strict=True)) for i in range(40)]
+    arrays = [pa.array([row[name] for row in rows], contract.arrow.field(name).type) for name in kinds]
+    table = pa.Table.from_arrays(arrays, schema=contract.arrow)
+    whole = encode(contract, table)
+    for start, stop in ((0, 40), (1, 2), (9, 30), (17, 17), (39, 40)):
+        assert encode(contract, table.slice(start, stop - start)) == whole[start:stop]
+    assert encode(contract, pa.concat_tables([table.slice(3, 5), table.slice(20, 9)])) == whole[3:8] + whole[20:29]
+
+
+def test_tables_of_several_schemas_are_each_written_as_they_are():
+    contract = record(a="long", b="string")
+    one, two = pa.table({"a": [1], "b": ["x"]}), pa.table({"b": ["x"], "a": pa.array([1], pa.int32())})
+    assert encode(contract, one) == encode(contract, two)
+    codec = Codec(contract, KnownSchemas(), prefix=b"")
+    assert [codec.encode(table) for table in (one, two, one)] == [codec.encode(one)] * 3
+    with pytest.raises(EncodeError, match="expected one column 'b'"):
+        codec.encode(one.select(["a"]))
+    assert codec.encode(one) == encode(contract, one)

@@ -143,3 +143,12 @@ def test_a_table_column_without_a_type_in_the_log_is_refused(enrichment):
     table = ReferenceTable("t", pa.schema([("k", pa.string()), ("spans", pa.duration("us"))]), ["k"])
     with pytest.raises(DeclarationError, match="feature 'spans' has the type Duration"):
         enrichment(fe.lookup("t", ["origin"], ["spans"]), tables=[table])
+
+
+def test_neighbouring_expressions_are_one_step_unless_one_reads_the_other(enrichment):
+    stage = enrichment(
+        fe.expression(hour=pl.col("departure").dt.hour(), far=pl.col("distance") > 1000),
+        fe.expression(late=pl.col("hour") > 20),
+        fe.expression(short=pl.col("distance") < 100),
+    )
+    assert [step.names for step in stage.plan.before] == [("hour", "far"), ("late", "short")]
