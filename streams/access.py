@@ -19,16 +19,16 @@ _CLUSTER_NAME = "kafka-cluster"
 _READS = {
     "producer": ("schemas",),
     "subscriber": ("schemas", "predictions"),
-    "labeller": ("schemas",),
+    "labeller": ("schemas", "label-requests"),
     "worker": ("schemas", "events", *OUTPUTS[:-1], "changelog", "models", "model-artefacts"),
-    "trainer": ("schemas", "features", "labels", "predictions"),
+    "trainer": ("schemas", "features", "labels", "predictions", "label-requests"),
     "operator": ("schemas", "events", "predictions", "rejected", "retries", "changelog", "models"),
 }
 _WRITES = {
     "producer": ("events",),
     "labeller": ("labels",),
     "worker": (*OUTPUTS, "rejected", "changelog", "schemas"),
-    "trainer": ("models", "model-artefacts"),
+    "trainer": ("models", "model-artefacts", "label-requests"),
     "operator": ("events", "retries"),
 }
 ROLES = tuple(_READS)

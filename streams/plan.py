@@ -49,7 +49,7 @@ class Plan:
     name: str
     version: str
     contracts: Mapping[str, Contract]
-    """By topic suffix: events, validated, features, predictions, and labels if declared."""
+    """By topic suffix: events, validated, features, predictions, and labels and label-requests if declared."""
     event_id: str
     event_key: str
     target: Target
@@ -164,6 +164,8 @@ class Plan:
         ]
         if "labels" in self.contracts:
             specs.append(TopicSpec(self.topic("labels"), self.partitions, log, "labels, as they become known"))
+        if "label-requests" in self.contracts:
+            specs.append(TopicSpec(self.topic("label-requests"), self.partitions, log, "events to be labelled again"))
         specs += [TopicSpec(table.topic, 1, compact, "a reference table") for table in self.topic_tables]
         specs += self._hop_topics() + self._drift_topics()
         unwritten = {self.topic(suffix) for suffix in OUTPUTS if suffix not in self.publish}

@@ -9,11 +9,13 @@ from typing import Any
 import polars as pl
 import pyarrow as pa
 
+from tidemill.annotators import Annotators
 from tidemill.processors.duration import duration
 from tidemill.processors.frames import to_polars
 from tidemill.processors.online_inference.target import ClassLabel, Target
 from tidemill.processors.sanity_check.stage import NanPolicy
 from tidemill.schemas.contract import Contract
+from tidemill.schemas.derived import GUIDELINES_FIELD
 from tidemill.schemas.errors import DeclarationError, nearest
 
 _LONGEST_SCHEMA_WAIT = 60
@@ -83,6 +85,10 @@ class Labels:
     `classes` are the possible labels; they may be left out for a boolean label (False and True) and for a number
     (regression). A null label says nothing about its event. `within` is how long after the event a label may still
     come.
+
+    `time`, `annotator`, `confidence` and `revision` name fields, if there are any: when the label became known (else
+    its record's timestamp), who gave it, how sure they are from 0 to 1, and which of an event's labels is the last
+    (else the one that comes last). `annotators` says how several labels of one event are brought to one.
     """
 
     contract: ContractLike
@@ -90,6 +96,30 @@ class Labels:
     label: pl.Expr
     within: str | timedelta = "7d"
     classes: Sequence[ClassLabel] | None = None
+    time: str | None = None
+    annotator: str | None = None
+    confidence: str | None = None
+    revision: str | None = None
+    annotators: Annotators | None = None
+
+    def check_annotators(self, contract: Contract) -> None:
+        """Raise DeclarationError or SchemaError unless labels say who gave them, and are of classes."""
+        if self.annotators is None:
+            return
+        if self.annotator is None:
+            names = [field.name for field in contract.fields]
+            raise DeclarationError(
+                "Labels(annotators=...) without annotator=...: name the field that says who gave a label"
+                f"{nearest('annotator', names)}"
+            )
+        contract.field(self.annotator)
+        versions = [field for field in contract.fields if field.name == GUIDELINES_FIELD]
+        if versions and not pa.types.is_string(versions[0].arrow):
+            raise DeclarationError(f"{contract.name}.{GUIDELINES_FIELD}: expected text, got {versions[0].arrow}")
+        if not self.target_classes(contract):
+            raise DeclarationError(
+                "Labels(annotators=...): annotators agree on classes, and the label is a number; declare classes=[...]"
+            )
 
     def kind(self, contract: Contract) -> pl.DataType:
         """The label's type, found without any data."""

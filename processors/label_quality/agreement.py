@@ -6,14 +6,14 @@ from tidemill.processors.label_quality.answers import EVENT, LABEL
 
 
 def krippendorff_alpha(answers: pl.DataFrame) -> float | None:
-    """Krippendorff's alpha for nominal labels: 1 is perfect agreement, 0 what chance would give, below 0 worse than that.
+    """Krippendorff's alpha for nominal labels: 1 is perfect agreement, 0 what chance would give, below 0 worse.
 
     Annotators may have labelled any of the events; events with one answer say nothing. None where alpha is not defined:
     no event has two answers, or all answers to those that have are the same. `answers` has a row per event and
     annotator, as from `last_answers`. After Krippendorff, "Computing Krippendorff's Alpha-Reliability" (2011), part C.
 
-    crowd-kit's is not used, although it has the same values: it raises ZeroDivisionError where no event has two answers,
-    calls agreement on a single class perfect, compares pairs of labels in Python, and takes seconds to import.
+    crowd-kit's is not used, although it has the same values: it raises ZeroDivisionError where no event has two
+    answers, calls agreement on a single class perfect, compares pairs of labels in Python, and takes seconds to import.
 
     >>> krippendorff_alpha(pl.DataFrame({"event_id": ["a", "a", "b", "b"], "label": [1, 1, 0, 1]}))
     0.0

@@ -29,8 +29,8 @@ def consensus(
     Columns: `event_id`, `label` (null in a tie), `share` of the votes that the winner has, `annotators`, `confidence`
     (the mean of those who gave that label), `dispute` (`few`, `tie`, `split`, or null where there is none).
 
-    `answers` are as from `last_answers`; annotators that `weights` does not name weigh 1. Votes are counted in millionths, so
-    that the order of the answers has no influence, and a tie is exact.
+    `answers` are as from `last_answers`; annotators that `weights` does not name weigh 1. Votes are counted in
+    millionths, so that the order of the answers has no influence, and a tie is exact.
 
     >>> answers = pl.DataFrame({
     ...     "event_id": ["a", "a", "a", "b", "b"], "annotator": ["ada", "bo", "cy", "ada", "bo"],
@@ -40,7 +40,7 @@ def consensus(
     """
     weight = pl.lit(1.0)
     if weights:
-        weight = pl.col(ANNOTATOR).replace_strict(list(weights), list(weights.values()), default=1.0)
+        weight = pl.col(ANNOTATOR).replace_strict(weights, default=1.0, return_dtype=pl.Float64)
     sides = (
         answers.with_columns(
             (pl.col(CONFIDENCE) * weight * _UNIT).round().cast(pl.Int64).alias(_VOTE),

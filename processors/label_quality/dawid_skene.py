@@ -26,8 +26,8 @@ class DawidSkene:
 def dawid_skene(answers: pl.DataFrame, gold: pl.DataFrame | None = None, iterations: int = ITERATIONS) -> DawidSkene:
     """Estimate labels and the annotators' errors together (Dawid and Skene, Applied Statistics 28, 1979), by crowd-kit.
 
-    `answers` are as from `last_answers`; labels of `gold` (`event_id`, `label`) are held fixed. Confidences have no part in
-    it. It starts from the shares of the answers, and ends when the bound on the likelihood hardly rises.
+    `answers` are as from `last_answers`; labels of `gold` (`event_id`, `label`) are held fixed. Confidences have no
+    part in it. It starts from the shares of the answers, and ends when the bound on the likelihood hardly rises.
 
     Raises:
         DeclarationError: crowd-kit is not installed.

@@ -26,7 +26,7 @@ def wilson_interval(right: int, count: int, z: float = _Z) -> tuple[float, float
 
 
 def gold_accuracy(answers: pl.DataFrame, gold: pl.DataFrame) -> pl.DataFrame:
-    """Of each annotator with answers to gold questions: `gold` answered, `gold_right`, and the accuracy with its interval.
+    """Of each annotator who answered gold questions: how many, how many right, and the accuracy with its interval.
 
     `gold` has `event_id` and `label`. Columns: `annotator`, `gold`, `gold_right`, `gold_accuracy`, `gold_low`,
     `gold_high`; the interval is Wilson's of 95 percent.

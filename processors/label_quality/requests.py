@@ -17,7 +17,7 @@ SCHEMA = {"request_id": pl.String, EVENT: pl.String, "why": pl.String, "asked_at
 
 @dataclass(frozen=True)
 class AuditRule:
-    """What is asked again: a share `rate` of all events with labels, drawn by `seed`; `sure`: below this mean confidence."""
+    """What is asked again: a share `rate` of the events, drawn by `seed`, and what they are less than `sure` of."""
 
     pipeline: str
     rate: float
@@ -30,7 +30,7 @@ def in_sample(event_id: str, rate: float, seed: str) -> bool:
     """Whether an event is in a sample of this rate: always the same answer, and yes for every higher rate.
 
     >>> sum(in_sample(f"flight {n}", 0.1, "mill") for n in range(1000))
-    102
+    101
     """
     return _fraction(seed, event_id) < rate
 
@@ -39,8 +39,8 @@ def label_requests(decided: pl.DataFrame, gold: Iterable[str], rule: AuditRule) 
     """What to ask, by event: the sample, events in dispute, and those that their annotators are not sure of.
 
     `decided` has a row per event, as from `consensus`, and `time`, that of the event's last label in microseconds.
-    Columns: `request_id`, `event_id`, `why`, `asked_at` (that time). After an audit in ten comes one of the `gold` events, as
-    an audit like any other: who knew a test from work could pass tests and do the work badly.
+    Columns: `request_id`, `event_id`, `why`, `asked_at` (that time). After one audit in ten comes one of the `gold`
+    events, as an audit like any other: who can tell a test from work can pass tests and do the work badly.
 
     An id depends on the pipeline, the event, the reason and the guidelines' version; in a dispute also on how many have
     answered, so that it is asked again if another answer did not settle it. The same labels make the same requests.

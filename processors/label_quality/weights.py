@@ -38,9 +38,9 @@ def peer_agreement(answers: pl.DataFrame) -> pl.DataFrame:
 def annotator_weights(gold: pl.DataFrame, peers: pl.DataFrame, classes: int) -> dict[str, float]:
     """A weight in [0, 1] of every annotator of whom anything is known: estimated accuracy above that of guessing.
 
-    The accuracy is that on gold questions (`gold_accuracy`), with agreement among peers (`peer_agreement`) counted as 20 gold
-    questions at most and two answers of the average annotator added. Of `classes` equally likely labels a guess is right once,
-    and weighs nothing: weight = (accuracy - 1 / classes) / (1 - 1 / classes), and 0 below.
+    The accuracy is that on gold questions (`gold_accuracy`), with agreement among peers (`peer_agreement`) counted as
+    20 gold questions at most, and two answers of the average annotator added. A guess among `classes` labels weighs
+    nothing: weight = (accuracy - 1 / classes) / (1 - 1 / classes), and 0 below.
 
     >>> gold = pl.DataFrame({"annotator": ["ada", "bo"], "gold": [20, 20], "gold_right": [20, 10]})
     >>> peers = pl.DataFrame(schema={"annotator": pl.String, "peers": pl.Int64, "peers_agree": pl.Int64})
