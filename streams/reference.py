@@ -28,7 +28,7 @@ def load_file_table(declared: FileTable, base: Path) -> tuple[ReferenceTable, st
 
 
 def read_file(path: Path, what: str, text: Collection[str] = ()) -> pa.Table:
-    """The rows of a csv, parquet or feather file, by its name; the columns `text` of a csv file are taken as they stand.
+    """The rows of a csv, parquet or feather file, by its name; a csv file's columns `text` are taken as they stand.
 
     Raises:
         DeclarationError: it is missing or unreadable; `what` says what it was to be.

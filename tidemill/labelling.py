@@ -112,7 +112,7 @@ def gold_questions(pipeline: Pipeline) -> pl.DataFrame:
             expected = ", ".join(map(str, classes))
             raise DeclarationError(
                 f"gold questions in {path}, row {row}: expected a label out of {expected}, got {given!r}"
-                f"{nearest(str(given), map(str, classes))}"
+                f"{nearest(str(text), known)}"
             )
     made = pl.DataFrame({EVENT: found[EVENT].cast(pl.String), LABEL: pl.Series([known[t] for t in texts], dtype=kind)})
     if made[EVENT].null_count():

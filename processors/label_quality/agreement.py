@@ -2,7 +2,7 @@
 
 import polars as pl
 
-from tidemill.processors.label_quality.answers import EVENT, LABEL
+from tidemill.processors.label_quality.answers import ANNOTATOR, EVENT, LABEL
 
 
 def krippendorff_alpha(answers: pl.DataFrame) -> float | None:
@@ -33,3 +33,17 @@ def krippendorff_alpha(answers: pl.DataFrame) -> float | None:
     )
     observed = sum((row["m"] * row["answers"] - row["same"]) / (row["m"] - 1) for row in pairs.iter_rows(named=True))
     return 1.0 - (total - 1) * float(observed) / expected
+
+
+def disagreement(answers: pl.DataFrame) -> pl.DataFrame:
+    """By `annotator`: the share of the others' answers to the same events that are different; none who met nobody."""
+    same = pl.len().over(EVENT, LABEL).cast(pl.Int64) - 1
+    others = pl.len().over(EVENT).cast(pl.Int64) - 1
+    return (
+        answers.select(ANNOTATOR, same.alias("same"), others.alias("others"))
+        .group_by(ANNOTATOR)
+        .agg(pl.col("same", "others").sum())
+        .filter(pl.col("others") > 0)
+        .select(ANNOTATOR, (1 - pl.col("same") / pl.col("others")).alias("disagreement"))
+        .sort(ANNOTATOR)
+    )

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import polars as pl
 
-from tidemill.processors.label_quality.agreement import krippendorff_alpha
+from tidemill.processors.label_quality.agreement import disagreement, krippendorff_alpha
 from tidemill.processors.label_quality.answers import ANNOTATOR, EVENT, GUIDELINES, LABEL, TIME, last_answers
 from tidemill.processors.label_quality.consensus import DisputeRule, consensus
 from tidemill.processors.label_quality.gold import gold_accuracy
@@ -22,7 +22,7 @@ class Assessment:
     """As from `consensus`, and `time`: that of the event's last label. An event with a known label has that one."""
     annotators: pl.DataFrame
     """A row each: `annotator`, `labels`, what `gold_accuracy` has (null without any), `disagreement` with the others'
-    majority (null where there was none), `weight`."""
+    answers (null where there are none), `weight`."""
     alpha: float | None
     """Krippendorff's; None where it is not defined."""
     gold: pl.DataFrame
@@ -63,9 +63,8 @@ def assess(
     weight = pl.col(ANNOTATOR).replace_strict(weights, default=1.0, return_dtype=pl.Float64) if weights else pl.lit(1.0)
     annotators = (
         counted.join(accuracy, on=ANNOTATOR, how="left")
-        .join(peers, on=ANNOTATOR, how="left")
-        .with_columns((1 - pl.col("peers_agree") / pl.col("peers")).alias("disagreement"), weight.alias("weight"))
-        .drop("peers", "peers_agree")
+        .join(disagreement(answers), on=ANNOTATOR, how="left")
+        .with_columns(weight.alias("weight"))
         .sort(ANNOTATOR)
     )
     return Assessment(answers, decided, annotators, krippendorff_alpha(answers), gold)

@@ -13,7 +13,8 @@ _POOLED = 2
 def peer_agreement(answers: pl.DataFrame) -> pl.DataFrame:
     """How often the others' majority says what an annotator says: `annotator`, `peers`, `peers_agree`.
 
-    `peers` counts the events of which the others, without this annotator's answer, have a single most frequent label.
+    `peers` counts the events of which the others, without this annotator's answer, have a single most frequent label
+    that two of them gave: if one says this and one says that, either may be wrong.
     """
     sides = answers.group_by(EVENT, LABEL).agg(pl.len().cast(pl.Int64).alias("n"))
     others = (
@@ -26,7 +27,7 @@ def peer_agreement(answers: pl.DataFrame) -> pl.DataFrame:
             (pl.col("n") == pl.col("n").max()).sum().alias("winners"),
             ((pl.col("n") == pl.col("n").max()) & (pl.col(LABEL) == pl.col("own"))).any().alias("agree"),
         )
-        .filter((pl.col("top") > 0) & (pl.col("winners") == 1))
+        .filter((pl.col("top") > 1) & (pl.col("winners") == 1))
     )
     return (
         others.group_by(ANNOTATOR)

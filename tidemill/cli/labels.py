@@ -46,13 +46,14 @@ def quality(
         tidemill labels quality reviews.py --from 2026-03-01 --dawid-skene --json
 
     """
+    from tidemill.cli.clients import client_for
     from tidemill.labelling import assess_labels, read_labels
     from tidemill.loading import load_pipeline
     from tidemill.processors.label_quality import dawid_skene
     from tidemill.streams.kafka.reader import KafkaReader
 
     declared = load_pipeline(pipeline)
-    with _client(pipeline, bootstrap_servers, registry_url) as client, _reading() as told:
+    with client_for(declared, bootstrap_servers, registry_url) as client, _reading() as told:
         reader = KafkaReader(client.connection)
         arrived = read_labels(declared, reader, client.schemas, told)
         reader.close()
@@ -105,13 +106,14 @@ def audit(
         tidemill labels audit reviews.py
 
     """
+    from tidemill.cli.clients import client_for
     from tidemill.labelling import read_labels, read_requests, request_labels
     from tidemill.loading import load_pipeline
     from tidemill.streams.kafka.publisher import Publisher
     from tidemill.streams.kafka.reader import KafkaReader
 
     declared = load_pipeline(pipeline)
-    with _client(pipeline, bootstrap_servers, registry_url) as client, _reading() as told:
+    with client_for(declared, bootstrap_servers, registry_url) as client, _reading() as told:
         reader = KafkaReader(client.connection)
         arrived = read_labels(declared, reader, client.schemas, told)
         before = read_requests(declared.name, reader, client.schemas)["request_id"]
@@ -168,12 +170,6 @@ def _tell(row: dict[str, Any], as_json: bool) -> None:
         return
     version = f"  guidelines {row['guidelines_version']}" if row["guidelines_version"] else ""
     out.print(f"{row['event_id']}  {row['why']}  {plain(row['asked_at'])[:19]}{version}", markup=False)
-
-
-def _client(pipeline: str, bootstrap_servers: str | None, registry_url: str | None) -> Any:
-    from tidemill.cli.clients import client_for
-
-    return client_for(pipeline, bootstrap_servers, registry_url)
 
 
 @contextmanager
