@@ -87,7 +87,7 @@ def test_the_consensus(rows, least, agree, random):
 
 
 def naive_alpha(answers):
-    """Over ordered pairs: those within events, each counting 1 / (m - 1), and those of all values that can be paired."""
+    """Over ordered pairs: within events, each counting 1 / (m - 1), and of all values that can be paired."""
     by_event = defaultdict(list)
     for (event, _), (label, _) in answers.items():
         by_event[event].append(label)
