@@ -23,3 +23,6 @@ DRIFT_ALERT = _builtin("drift_alert.avsc")
 
 ALERT_ACTION = _builtin("alert_action.avsc")
 """A record on `P.alert-actions`: what somebody does about an incident."""
+
+LABEL_REQUEST = _builtin("label_request.avsc")
+"""A record on `P.label-requests`."""

@@ -1,6 +1,7 @@
 """Contracts that follow from the event's own."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from tidemill.schemas.contract import Contract
 from tidemill.schemas.errors import SchemaError
@@ -16,9 +17,19 @@ def event_contract(contract: Contract, *, key: str, time: str, event_id: str) ->
     return Contract.parse({**contract.schema, "tidemill": {"key": key, "time": time, "id": event_id}})
 
 
-def label_contract(contract: Contract, event_id: str) -> Contract:
-    """The label contract as it is published: with a property that tells any producer which field names the event."""
-    return Contract.parse({**contract.schema, "tidemill": {"id": event_id}})
+GUIDELINES_FIELD, GUIDELINES_HEADER = "guidelines_version", "tidemill.guidelines_version"
+"""Where a label says which guidelines it followed: in this field if its contract has one, else in this header."""
+
+
+def label_contract(contract: Contract, event_id: str, guidelines: Mapping[str, str] | None = None) -> Contract:
+    """The label contract as it is published: a property tells any producer which field names the event.
+
+    `guidelines` ("version", and "text" if it is declared) stand there as well.
+    """
+    roles: dict[str, Any] = {"id": event_id}
+    if guidelines:
+        roles["guidelines"] = dict(guidelines)
+    return Contract.parse({**contract.schema, "tidemill": roles})
 
 
 def flagged_contract(contract: Contract, flags: Sequence[str]) -> Contract:

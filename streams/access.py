@@ -19,9 +19,9 @@ _CLUSTER_NAME = "kafka-cluster"
 _READS = {
     "producer": ("schemas",),
     "subscriber": ("schemas", "predictions", "outcomes", "drift-alerts"),
-    "labeller": ("schemas",),
+    "labeller": ("schemas", "label-requests"),
     "worker": ("schemas", "events", *OUTPUTS[:-1], "labels", "changelog", "models", "model-artefacts"),
-    "trainer": ("schemas", "features", "labels", "predictions", "outcomes"),
+    "trainer": ("schemas", "features", "labels", "predictions", "outcomes", "label-requests"),
     "control": ("schemas", "models", "model-artefacts", "profiles", "alert-actions", "control"),
     "operator": (
         "schemas",
@@ -40,7 +40,7 @@ _WRITES = {
     "producer": ("events",),
     "labeller": ("labels",),
     "worker": (*OUTPUTS, "outcomes", "rejected", "changelog", "schemas", "profiles"),
-    "trainer": ("models", "model-artefacts"),
+    "trainer": ("models", "model-artefacts", "label-requests"),
     "control": ("control", "drift-alerts"),
     "operator": ("events", "labels", "retries", "alert-actions"),
 }

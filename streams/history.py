@@ -10,7 +10,7 @@ import pyarrow.compute as pc
 from tidemill.schemas.codec import Codec
 from tidemill.schemas.contract import Contract
 from tidemill.schemas.resolver import SchemaSource
-from tidemill.streams.kafka.reader import KafkaReader
+from tidemill.streams.ports import History, LogRecord
 
 _BATCH = 20_000
 Progress = Callable[[int], None]
@@ -19,7 +19,7 @@ Progress = Callable[[int], None]
 def read_topic(
     topic: str,
     contract: Contract,
-    reader: KafkaReader,
+    reader: History,
     schemas: SchemaSource,
     *,
     time: str | None = None,
@@ -30,17 +30,48 @@ def read_topic(
     """All decodable messages of a topic whose field `time` lies in [since, until), by partition in log order."""
     codec = Codec(contract, schemas)
     tables = [contract.arrow.empty_table()]
-    for partition in reader.partitions(topic):
-        for part in _tables(topic, partition, codec, reader, progress):
-            tables.append(part if time is None else between(part, time, since, until))
+    for batch in _batches(topic, reader, progress):
+        part = codec.decode([r.value for r in batch], [r.headers for r in batch]).table
+        tables.append(part if time is None else between(part, time, since, until))
     return pa.concat_tables(tables)
 
 
-def _tables(topic: str, partition: int, codec: Codec, reader: KafkaReader, progress: Progress) -> Iterator[pa.Table]:
-    records = reader.read(topic, partition)
-    while batch := list(islice(records, _BATCH)):
-        progress(len(batch))
-        yield codec.decode([r.value for r in batch], [r.headers for r in batch]).table
+def read_stamped(
+    topic: str,
+    contract: Contract,
+    reader: History,
+    schemas: SchemaSource,
+    header: str,
+    progress: Progress = lambda n: None,  # noqa: ARG005
+) -> pa.Table:
+    """All decodable messages of a topic, by partition in log order, with what only their records tell.
+
+    Two columns more: `@timestamp`, in microseconds, and `@header`, the text of that header.
+    """
+    codec = Codec(contract, schemas)
+    own = [pa.field("@timestamp", pa.int64()), pa.field("@header", pa.string())]
+    tables = [pa.schema([*contract.arrow, *own]).empty_table()]
+    for batch in _batches(topic, reader, progress):
+        decoded = codec.decode([r.value for r in batch], [r.headers for r in batch])
+        good = [batch[row] for row in decoded.rows.tolist()]
+        told = [dict(r.headers).get(header) for r in good]
+        columns = (
+            pa.array([r.timestamp * 1_000 for r in good], pa.int64()),
+            pa.array([None if text is None else text.decode("utf-8", errors="replace") for text in told], pa.string()),
+        )
+        table = decoded.table
+        for field, column in zip(own, columns, strict=True):
+            table = table.append_column(field, column)
+        tables.append(table)
+    return pa.concat_tables(tables)
+
+
+def _batches(topic: str, reader: History, progress: Progress) -> Iterator[list[LogRecord]]:
+    for partition in reader.partitions(topic):
+        records = reader.read(topic, partition)
+        while batch := list(islice(records, _BATCH)):
+            progress(len(batch))
+            yield batch
 
 
 def between(table: pa.Table, time: str, since: datetime | None, until: datetime | None) -> pa.Table:

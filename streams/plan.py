@@ -58,7 +58,7 @@ class Plan:
     name: str
     version: str
     contracts: Mapping[str, Contract]
-    """By topic suffix: events, validated, features, predictions, and labels and outcomes if declared."""
+    """By topic suffix: events, validated, features, predictions; if declared, labels, outcomes and label-requests."""
     event_id: str
     event_key: str
     target: Target
@@ -182,6 +182,8 @@ class Plan:
             purpose = "internal: predictions and labels by the event's id, on their way to each other"
             specs.append(TopicSpec(self.topic(SCORED), None, self._internal(min(self.retention_ms, DAY)), purpose))
             specs.append(TopicSpec(self.topic("outcomes"), None, wide, "what happened, beside what was predicted"))
+        if "label-requests" in self.contracts:
+            specs.append(TopicSpec(self.topic("label-requests"), self.partitions, log, "events to be labelled again"))
         specs += [TopicSpec(table.topic, 1, compact, "a reference table") for table in self.topic_tables]
         specs += self._hop_topics() + self._drift_topics()
         unwritten = {self.topic(suffix) for suffix in OUTPUTS if suffix not in self.publish}

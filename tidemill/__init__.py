@@ -7,6 +7,7 @@ from importlib.metadata import version as _version
 
 from tidemill import testing
 from tidemill.access import Access
+from tidemill.annotators import Annotators
 from tidemill.client import Client, Subscription
 from tidemill.declaration import Events, Labels, Model
 from tidemill.pipeline import Pipeline
@@ -57,6 +58,7 @@ __version__ = _version("tidemill")
 
 __all__ = [
     "Access",
+    "Annotators",
     "BrokerError",
     "Client",
     "Contract",

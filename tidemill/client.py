@@ -259,12 +259,13 @@ class Client:
         return KafkaSubscription(self.connection, f"{self.name}.{suffix}", since, group)
 
     def _send(self, suffix: str, given: Iterable[Mapping[str, Any]] | pa.Table) -> int:
-        messages = self._outgoing_to(suffix).messages(given)
+        outgoing = self._outgoing_to(suffix)
+        messages = outgoing.messages(given)
         if self._publisher is None:
             self._publisher = Publisher(self.connection)
         topic = f"{self.name}.{suffix}"
         for key, value in messages:
-            self._publisher.send(topic, key, value)
+            self._publisher.send(topic, key, value, headers=outgoing.headers)
         return len(messages)
 
     def _outgoing_to(self, suffix: str) -> Outgoing:

@@ -9,12 +9,14 @@ from typing import Any
 import polars as pl
 import pyarrow as pa
 
+from tidemill.annotators import Annotators
 from tidemill.processors.duration import duration
 from tidemill.processors.frames import to_polars
 from tidemill.processors.online_inference.target import ClassLabel, Target
 from tidemill.processors.outcomes import Horizon, LabelFields, Policies
 from tidemill.processors.sanity_check.stage import NanPolicy
 from tidemill.schemas.contract import Contract
+from tidemill.schemas.derived import GUIDELINES_FIELD
 from tidemill.schemas.errors import DeclarationError, nearest
 
 _LONGEST_SCHEMA_WAIT = 60
@@ -88,6 +90,7 @@ class Labels:
     `time`, `annotator`, `confidence` and `revision` name fields, if there are any: when the label became known, who
     gave it, how sure they are from 0 to 1, and which of an event's labels is the last (else the one that comes last).
     Without `time`, `within` is counted from when the event was sent to when the label was, by their records.
+    `annotators` says how several labels of one event are brought to one.
 
     The policies say what is done with a label that comes `early`, before its prediction ("wait", "reject" or "drop"),
     `late`, dated after the horizon ("reject", "join", "drop"), `changed` ("revise", "reject", "drop"), or for an
@@ -108,6 +111,7 @@ class Labels:
     changed: str = "revise"
     unknown: str = "reject"
     grace: str | timedelta = "1h"
+    annotators: Annotators | None = None
 
     @property
     def policies(self) -> Policies:
@@ -142,6 +146,25 @@ class Labels:
             kind = kind.value_type if pa.types.is_dictionary(kind) else kind
             if not any(test(kind) for test in tests):
                 raise DeclarationError(f"{contract.name}.{name} is the labels' {role}: expected {expected}, got {kind}")
+
+    def check_annotators(self, contract: Contract) -> None:
+        """Raise DeclarationError or SchemaError unless labels say who gave them, and are of classes."""
+        if self.annotators is None:
+            return
+        if self.annotator is None:
+            names = [field.name for field in contract.fields]
+            raise DeclarationError(
+                "Labels(annotators=...) without annotator=...: name the field that says who gave a label"
+                f"{nearest('annotator', names)}"
+            )
+        contract.field(self.annotator)
+        versions = [field for field in contract.fields if field.name == GUIDELINES_FIELD]
+        if versions and not pa.types.is_string(versions[0].arrow):
+            raise DeclarationError(f"{contract.name}.{GUIDELINES_FIELD}: expected text, got {versions[0].arrow}")
+        if not self.target_classes(contract):
+            raise DeclarationError(
+                "Labels(annotators=...): annotators agree on classes, and the label is a number; declare classes=[...]"
+            )
 
     def kind(self, contract: Contract) -> pl.DataType:
         """The label's type, found without any data."""

@@ -26,6 +26,7 @@ from tidemill.processors.outcomes import LabelIntake, Outcomes
 from tidemill.processors.sanity_check import Check, SanityCheck
 from tidemill.processors.stage import Stage
 from tidemill.schemas.arrow_types import generate
+from tidemill.schemas.builtin import LABEL_REQUEST
 from tidemill.schemas.contract import Contract
 from tidemill.schemas.derived import event_contract, flagged_contract, label_contract, validated_contract
 from tidemill.schemas.errors import DeclarationError, nearest
@@ -87,7 +88,9 @@ class Pipeline:
             as_contract(events.contract, self.base), key=events.key, time=events.time, event_id=events.id
         )
         self.labels_contract = (
-            label_contract(as_contract(labels.contract, self.base), labels.id) if labels is not None else None
+            label_contract(as_contract(labels.contract, self.base), labels.id, _guidelines(labels, self.base))
+            if labels is not None
+            else None
         )
         self._plan: Plan | None = None
 
@@ -140,6 +143,9 @@ class Pipeline:
             contracts["outcomes"] = generate(
                 "Outcome", namespace, self._outcomes(features, target).schema, f"What happened in pipeline {self.name}."
             )
+            if self.labels.annotators is not None:
+                self.labels.check_annotators(self.labels_contract)
+                contracts["label-requests"] = LABEL_REQUEST
         return Plan(
             name=self.name,
             version=digest,
@@ -233,6 +239,15 @@ class Pipeline:
             "features": [feature.describe() for feature in self.features],
             "tables": dict(tables),
         }
+
+
+def _guidelines(labels: Labels, base: Path) -> dict[str, str]:
+    """What goes out with the labels' contract, for whoever labels."""
+    declared = labels.annotators
+    if declared is None or declared.guidelines_version is None:
+        return {}
+    text = declared.guidelines_text(base)
+    return {"version": declared.guidelines_version, **({} if text is None else {"text": text})}
 
 
 def _published(name: str, publish: Sequence[str]) -> tuple[str, ...]:

@@ -281,8 +281,9 @@ class Driver:
             raise DeclarationError(f"pipeline {self.plan.name} declares no {suffix}")
         if suffix not in self._outgoing:
             self._outgoing[suffix] = Outgoing(self.plan.contracts[suffix], self._schemas)
-        for key, value in self._outgoing[suffix].messages(_listed(given)):
-            self.log.append(self._topic(suffix), key, value)
+        outgoing = self._outgoing[suffix]
+        for key, value in outgoing.messages(_listed(given)):
+            self.log.append(self._topic(suffix), key, value, headers=outgoing.headers)
 
 
 def _listed(given: Mapping[str, Any] | Rows) -> Rows:

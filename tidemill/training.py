@@ -9,11 +9,12 @@ import polars as pl
 import pyarrow as pa
 
 from tidemill.declaration import Labels, Model
+from tidemill.labelling import assess_labels
 from tidemill.pipeline import Pipeline
 from tidemill.processors.drift import write_reference
 from tidemill.processors.frames import to_polars
 from tidemill.processors.online_inference import dump_model
-from tidemill.processors.training import Training, fit, join_labels
+from tidemill.processors.training import Training, fit, join_decided, join_labels
 from tidemill.schemas.errors import DeclarationError, ModelError
 from tidemill.schemas.resolver import SchemaSource
 from tidemill.streams.history import read_topic
@@ -26,6 +27,8 @@ from tidemill.streams.ports import Sender
 from tidemill.streams.schema_topic import SchemaTopic
 
 HOLDOUT = 0.2
+DISPUTED = "disputed_events"
+"""Beside the metrics of a model: how many events of its stretch were left out, because their labels are in dispute."""
 Progress = Callable[[int], None]
 
 
@@ -96,7 +99,13 @@ def learn(
     once = (
         to_polars(features).unique(["source_partition", "source_offset"], keep="first", maintain_order=True).to_arrow()
     )
-    rows = join_labels(once, arrived, label_id=labels.id, label=labels.label)
+    if labels.annotator is not None and pipeline.target().classes:
+        decided = assess_labels(pipeline, arrived).decided
+        disputed = decided.filter(pl.col("dispute").is_not_null())
+        left_out = {DISPUTED: float(len(to_polars(once).join(disputed, on="event_id", how="semi")))}
+        rows = join_decided(once, decided.filter(pl.col("dispute").is_null()))
+    else:
+        left_out, rows = {}, join_labels(once, arrived, label_id=labels.id, label=labels.label)
     train_rows, test_rows = _split(rows, stretch.until)
     target = pipeline.target()
     made = fit(model.estimator, list(model.features), target, train_rows, test_rows, pipeline=pipeline.name)
@@ -111,7 +120,7 @@ def learn(
         "training_offsets": _offsets(train_rows),
         "training_rows": made.training_rows,
         "evaluation_rows": made.evaluation_rows,
-        "metrics": made.metrics,
+        "metrics": {**made.metrics, **left_out},
     }
     artefact = dump_model(made.model).with_reference(write_reference(made.profiles))
     return announce(pipeline.plan(), artefact, event, now(), sender)

@@ -12,6 +12,10 @@ def join_labels(features: pa.Table, labels: pa.Table, *, label_id: str, label: p
     An event's last label counts; a null label says nothing. `labels` must stand in the order in which they came.
     """
     made = to_polars(labels).select(pl.col(label_id).cast(pl.String).alias("event_id"), label.alias("label"))
-    latest = made.drop_nulls("label").unique("event_id", keep="last", maintain_order=True)
-    joined = to_polars(features).join(latest, on="event_id", how="inner")
+    return join_decided(features, made.drop_nulls("label").unique("event_id", keep="last", maintain_order=True))
+
+
+def join_decided(features: pa.Table, labels: pl.DataFrame) -> pa.Table:
+    """As `join_labels`, with one label per event: the columns `event_id` and `label`."""
+    joined = to_polars(features).join(labels.select("event_id", "label"), on="event_id", how="inner")
     return joined.sort("event_time", "source_partition", "source_offset").to_arrow()

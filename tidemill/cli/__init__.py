@@ -18,7 +18,7 @@ app = typer.Typer(
 )
 for _module in ("run", "control", "data", "training", "models", "proof", "replay", "demo"):
     importlib.import_module(f"tidemill.cli.{_module}").register(app)
-for _module in ("broker", "topics", "schemas", "rejected", "alerts", "access"):
+for _module in ("broker", "topics", "schemas", "rejected", "labels", "alerts", "access"):
     app.add_typer(importlib.import_module(f"tidemill.cli.{_module}").app, name=_module)
 
 

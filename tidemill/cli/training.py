@@ -57,7 +57,7 @@ def train(
     """
     from tidemill.loading import load_pipeline
     from tidemill.streams.kafka.registry import open_registry
-    from tidemill.training import Stretch
+    from tidemill.training import DISPUTED, Stretch
     from tidemill.training import train as run_training
 
     stretch = Stretch(moment(since), moment(until), moment(evaluate_until))
@@ -80,5 +80,8 @@ def train(
         f"model [bold]{made['model_version']}[/bold] announced: {made['estimator']}, {made['artefact_bytes']:,} bytes"
     )
     out.print(f"trained on {made['training_rows']:,} events, evaluated on {made['evaluation_rows']:,} later ones")
-    for name, value in sorted(made["metrics"].items()):
+    figures = dict(made["metrics"])
+    if left_out := int(figures.pop(DISPUTED, 0)):
+        out.print(f"left out {left_out:,} events whose labels are in dispute; `tidemill labels quality` names them")
+    for name, value in sorted(figures.items()):
         out.print(f"  {name:<16} {value:.4f}")

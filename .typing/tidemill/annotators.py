@@ -1,0 +1,1 @@
+../../tidemill/annotators.py
