@@ -4,7 +4,8 @@ BIN := .venv/bin
 INSTALLED := .venv/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo check test test-slow bench bench-scale bench-state bench-drift fuzz chaos format lock wheel compose-check clean
+.PHONY: help install demo check test test-slow bench bench-drift bench-profiles bench-scale bench-state fuzz chaos format lock \
+	wheel compose-check clean
 
 help:  ## Show this help
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -37,6 +38,9 @@ test-slow: $(INSTALLED)  ## The slowest tests: zombies, repeated kills, workers 
 
 bench: $(INSTALLED)  ## Throughput, latency and codec as ratios of one run; needs an idle machine
 	$(BIN)/python benchmarks/bench.py $(ARGS)
+
+bench-profiles: $(INSTALLED)  ## What profiles cost beside the data plane, as a ratio
+	$(BIN)/python benchmarks/profiles.py $(ARGS)
 
 bench-scale: $(INSTALLED)  ## Cost per event over partitions, workers, keys and features, into docs/
 	$(BIN)/python benchmarks/scale.py $(ARGS)

@@ -32,16 +32,24 @@ class Buckets:
         kept[0] += counts[:surplus].sum()
         return Buckets(keys[surplus:].copy(), kept)
 
+    @staticmethod
+    def of_dense(dense: NDArray[np.int64], low: int) -> "Buckets":
+        """From the counts of all keys from `low` on."""
+        places = np.flatnonzero(dense)
+        return Buckets.of(places + low, dense[places])
+
     def merge(self, other: "Buckets") -> "Buckets":
         """Both together."""
         if not len(other.keys):
             return self
         if not len(self.keys):
             return other
-        keys, places = np.unique(np.concatenate([self.keys, other.keys]), return_inverse=True)
-        counts = np.zeros(len(keys), np.int64)
-        np.add.at(counts, places, np.concatenate([self.counts, other.counts]))
-        return Buckets.of(keys, counts)
+        # There are 72,000 keys at most, and columns use a few hundred that are close to each other.
+        low, high = min(self.keys[0], other.keys[0]), max(self.keys[-1], other.keys[-1])
+        dense = np.zeros(high - low + 1, np.int64)
+        dense[self.keys - low] = self.counts
+        dense[other.keys - low] += other.counts
+        return Buckets.of_dense(dense, low)
 
     @property
     def total(self) -> int:

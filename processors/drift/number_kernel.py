@@ -14,8 +14,10 @@ from tidemill.processors.drift.sum_kernel import add
 
 RELATIVE_ERROR = 0.01
 A, B, C = 6 / 35, -3 / 5, 10 / 7
-STEPS = 0.7 / float(np.log((1 + RELATIVE_ERROR) / (1 - RELATIVE_ERROR)))
-"""Buckets per power of two: no bucket is wider than the factor (1 + error) / (1 - error)."""
+STEPS = 34.998833302220746
+"""Buckets per power of two, 0.7 / ln((1 + error) / (1 - error)): none is wider than that factor. Spelt out, since not
+every machine takes the same logarithm.
+"""
 OFFSET = 40_000
 """More than any key's magnitude: a positive value's code is its key + OFFSET, a negative one's the same negated."""
 LARGEST = 1e300

@@ -82,8 +82,8 @@ class NumberSketch:
             float(extremes[1]) + 0.0,
             exact_sum.of_chunks(chunks),
             found[ZEROS],
-            _filled(negative, found[NEGATIVE_LOW]),
-            _filled(positive, found[POSITIVE_LOW]),
+            Buckets.of_dense(negative, found[NEGATIVE_LOW]),
+            Buckets.of_dense(positive, found[POSITIVE_LOW]),
         )
 
     def merge(self, other: "NumberSketch") -> "NumberSketch":
@@ -169,8 +169,3 @@ def _as_doubles(column: pa.ChunkedArray | pa.Array | NDArray[Any]) -> NDArray[np
     if column.type != pa.float64():
         column = pc.cast(column, pa.float64(), safe=False)
     return np.ascontiguousarray(column.to_numpy(zero_copy_only=False))
-
-
-def _filled(dense: NDArray[np.int64], low: int) -> Buckets:
-    places = np.flatnonzero(dense)
-    return Buckets.of(places + low, dense[places]) if len(places) else NONE

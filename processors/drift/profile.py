@@ -159,11 +159,13 @@ def offsets_of(table: pa.Table) -> dict[int, tuple[int, int]]:
         return {}
     partitions = table["source_partition"].to_numpy()
     offsets = table["source_offset"].to_numpy()
-    known, places = np.unique(partitions, return_inverse=True)
+    # Batches are sorted by partition, so there are few runs, and only those are sorted again.
+    starts = np.flatnonzero(np.diff(partitions, prepend=partitions[0] - 1))
+    known, places = np.unique(partitions[starts], return_inverse=True)
     first = np.full(len(known), np.iinfo(np.int64).max)
     last = np.full(len(known), np.iinfo(np.int64).min)
-    np.minimum.at(first, places, offsets)
-    np.maximum.at(last, places, offsets)
+    np.minimum.at(first, places, np.minimum.reduceat(offsets, starts))
+    np.maximum.at(last, places, np.maximum.reduceat(offsets, starts))
     return {int(p): (int(a), int(b)) for p, a, b in zip(known, first, last, strict=True)}
 
 

@@ -39,7 +39,9 @@ def score_classes(
             brier += (p - (k == happened)) ** 2
             if p > scores[row, said]:
                 said = k
-        terms[0, place] = math.log(total) - math.log(min(max(scores[row, happened], LEAST), 1.0))
+        chance = min(max(scores[row, happened], LEAST), 1.0)
+        # Probabilities mostly add up to 1, whose logarithm need not be taken.
+        terms[0, place] = -math.log(chance) if total == 1.0 else math.log(total) - math.log(chance)
         if classes == 2:
             terms[1, place] = brier / 2
             score, hit = scores[row, 1], happened == 1

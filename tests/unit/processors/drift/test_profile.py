@@ -13,6 +13,8 @@ from tidemill.processors.drift import (
     profile_of_predictions,
     to_table,
 )
+from tidemill.processors.drift.buckets import lower_bounds, values_of
+from tidemill.processors.drift.number_kernel import RELATIVE_ERROR, key_of
 from tidemill.processors.drift.number_sketch import code_of
 from tidemill.processors.online_inference import Target
 from tidemill.schemas.builtin import PROFILE
@@ -153,6 +155,16 @@ def test_integers_decimals_and_single_precision_are_numbers():
     for kind in (pa.int8(), pa.uint64(), pa.float32(), pa.decimal128(10, 2)):
         sketch = NumberSketch.of(pa.array([1, None, 3]).cast(pa.float64()).cast(kind))
         assert (sketch.count, sketch.missing, sketch.sum) == (2, 1, 4.0)
+
+
+def test_no_bucket_is_wider_than_the_relative_error():
+    keys = np.arange(-35_000, 35_000)
+    low, middle, high = lower_bounds(keys), values_of(keys), lower_bounds(keys + 1)
+    assert ((high - middle) / high < RELATIVE_ERROR + 1e-12).all()
+    assert ((middle - low) / low < RELATIVE_ERROR + 1e-12).all()
+    assert ((high / low).max()) == pytest.approx((1 + RELATIVE_ERROR) / (1 - RELATIVE_ERROR))
+    # Each number has the key of the bucket that it lies in.
+    assert [key_of(int(bits)) for bits in middle[::997].view(np.int64)] == keys[::997].tolist()
 
 
 def test_codes_rise_with_the_values():
