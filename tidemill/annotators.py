@@ -34,7 +34,7 @@ class Annotators:
     """
 
     least: int = 1
-    agree: float = 0.5
+    agree: float = 0.6
     gold: str | Path | None = None
     experts: Sequence[str] = ()
     audit: float = 0.0

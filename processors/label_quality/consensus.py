@@ -15,10 +15,13 @@ _VOTE = "vote"
 
 @dataclass(frozen=True)
 class DisputeRule:
-    """When an event's label is in dispute: fewer annotators than `least`, or the winner's share is below `agree`."""
+    """When an event's label is in dispute: fewer annotators than `least`, or the winner's share is below `agree`.
+
+    By default two of three are enough, and one of two is not, even if that one counts a little more.
+    """
 
     least: int = 1
-    agree: float = 0.5
+    agree: float = 0.6
 
 
 def consensus(

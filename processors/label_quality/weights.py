@@ -1,13 +1,15 @@
 """How much each annotator counts: by gold questions, and by how often the others agree."""
 
+from collections.abc import Sequence
+
 import polars as pl
 
 from tidemill.processors.label_quality.answers import ANNOTATOR, EVENT, LABEL
 
 _MOST_PEERS = 20
 """How many gold questions the others' agreement is worth at most: they may be wrong together."""
-_POOLED = 2
-"""How many answers of the average annotator each one is credited with, so that a few do not decide."""
+_CREDIT, _CREDITED_RIGHT = 10, 9
+"""Answers that each annotator is credited with, and how many of them are right: a few questions do not decide."""
 
 
 def peer_agreement(answers: pl.DataFrame) -> pl.DataFrame:
@@ -36,33 +38,33 @@ def peer_agreement(answers: pl.DataFrame) -> pl.DataFrame:
     )
 
 
-def annotator_weights(gold: pl.DataFrame, peers: pl.DataFrame, classes: int) -> dict[str, float]:
-    """A weight in [0, 1] of every annotator of whom anything is known: estimated accuracy above that of guessing.
+def annotator_weights(
+    annotators: Sequence[str], gold: pl.DataFrame, peers: pl.DataFrame, classes: int
+) -> dict[str, float]:
+    """A weight in [0, 1] of every annotator: estimated accuracy above that of guessing.
 
     The accuracy is that on gold questions (`gold_accuracy`), with agreement among peers (`peer_agreement`) counted as
-    20 gold questions at most, and two answers of the average annotator added. A guess among `classes` labels weighs
-    nothing: weight = (accuracy - 1 / classes) / (1 - 1 / classes), and 0 below.
+    20 gold questions at most; who was not tested is taken to be right nine times in ten, which counts as ten questions.
+    A guess among `classes` labels weighs nothing: weight = (accuracy - 1 / classes) / (1 - 1 / classes), and 0 below.
 
-    >>> gold = pl.DataFrame({"annotator": ["ada", "bo"], "gold": [20, 20], "gold_right": [20, 10]})
+    >>> gold = pl.DataFrame({"annotator": ["ada", "bo"], "gold": [90, 90], "gold_right": [90, 45]})
     >>> peers = pl.DataFrame(schema={"annotator": pl.String, "peers": pl.Int64, "peers_agree": pl.Int64})
-    >>> {name: round(weight, 2) for name, weight in annotator_weights(gold, peers, 2).items()}
-    {'ada': 0.95, 'bo': 0.05}
+    >>> {name: round(weight, 2) for name, weight in annotator_weights(["ada", "bo", "cy"], gold, peers, 2).items()}
+    {'ada': 0.98, 'bo': 0.08, 'cy': 0.8}
     """
-    known = (
-        gold.select(ANNOTATOR, "gold", "gold_right")
+    known = {
+        name: (asked, right, met, agreed)
+        for name, asked, right, met, agreed in gold.select(ANNOTATOR, "gold", "gold_right")
         .join(peers, on=ANNOTATOR, how="full", coalesce=True)
         .fill_null(0)
-        .sort(ANNOTATOR)
-    )
-    evidence = []
-    for name, asked, right, met, agreed in known.iter_rows():
-        worth = min(met, _MOST_PEERS)
-        evidence.append((name, asked + worth, right + (worth * agreed / met if met else 0.0)))
-    answered = sum(count for _, count, _ in evidence)
-    average = sum(right for _, _, right in evidence) / answered if answered else 1.0
+        .iter_rows()
+    }
     chance = 1 / max(classes, 2)
     weights = {}
-    for name, count, right in evidence:
-        accuracy = (right + _POOLED * average) / (count + _POOLED)
+    for name in annotators:
+        asked, right, met, agreed = known.get(name, (0, 0, 0, 0))
+        worth = min(met, _MOST_PEERS)
+        agree = worth * agreed / met if met else 0.0
+        accuracy = (right + agree + _CREDITED_RIGHT) / (asked + worth + _CREDIT)
         weights[name] = max(0.0, (accuracy - chance) / (1 - chance))
     return weights

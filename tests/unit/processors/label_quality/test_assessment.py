@@ -32,7 +32,7 @@ def test_all_together(labels, gold):
 
 def test_what_is_known_is_not_disputed(labels, gold):
     given = labels(("a", "ada", True), ("a", "bo", False), ("b", "ada", True), ("b", "bo", False))
-    found = assess(given, gold(a=False), DisputeRule(), 2)
+    found = assess(given, gold(a=False), DisputeRule(agree=0.5), 2)
     assert found.decided.select("label", "share", "dispute").rows()[0] == (False, 1.0, None)
     # With bo's answer known to be right, bo alone counts more than ada.
     assert found.decided["label"].to_list() == [False, False]

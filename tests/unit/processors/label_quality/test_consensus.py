@@ -2,7 +2,7 @@ import pytest
 
 from tidemill.processors.label_quality import DisputeRule, consensus, last_answers
 
-ANY = DisputeRule()
+ANY = DisputeRule(agree=0.5)
 
 
 @pytest.fixture

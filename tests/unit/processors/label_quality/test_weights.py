@@ -36,28 +36,29 @@ def test_those_who_agree(labels):
 
 
 def test_a_guess_weighs_nothing_and_what_is_worse_than_that_no_less():
-    weights = annotator_weights(gold(ada=(1000, 1000), bo=(1000, 500), cy=(1000, 0)), peers(), 2)
+    given = gold(ada=(1000, 1000), bo=(1000, 500), cy=(1000, 0))
+    weights = annotator_weights(["ada", "bo", "cy"], given, peers(), 2)
     assert weights["ada"] == pytest.approx(1, abs=0.01)
     assert weights["bo"] == pytest.approx(0, abs=0.01)
     assert weights["cy"] == 0
 
 
 def test_with_more_classes_a_guess_is_worth_less():
-    given = gold(ada=(1000, 500)), peers()
-    assert annotator_weights(*given, 4)["ada"] == pytest.approx((0.5 - 0.25) / 0.75)
+    weights = annotator_weights(["ada"], gold(ada=(10, 3)), peers(), 4)
+    assert weights == {"ada": pytest.approx((12 / 20 - 0.25) / 0.75)}
 
 
 def test_peers_are_outweighed_by_gold():
-    by_peers = annotator_weights(gold(), peers(ada=(10_000, 10_000)), 2)["ada"]
-    both = annotator_weights(gold(ada=(200, 110)), peers(ada=(10_000, 10_000)), 2)["ada"]
-    assert by_peers == 1
-    assert both == pytest.approx(2 * 130 / 220 - 1)
+    agreed = peers(ada=(10_000, 10_000))
+    assert annotator_weights(["ada"], gold(), agreed, 2)["ada"] == pytest.approx(2 * 29 / 30 - 1)
+    assert annotator_weights(["ada"], gold(ada=(200, 110)), agreed, 2)["ada"] == pytest.approx(2 * 139 / 230 - 1)
 
 
-def test_a_single_mistake_does_not_silence_anybody():
-    weights = annotator_weights(gold(ada=(1, 0), bo=(99, 99)), peers(), 2)
-    assert 0.2 < weights["ada"] < 0.5 < weights["bo"]
+def test_a_few_mistakes_do_not_silence_anybody():
+    weights = annotator_weights(["ada", "bo"], gold(ada=(2, 0), bo=(1, 1)), peers(), 2)
+    assert weights == {"ada": pytest.approx(0.5), "bo": pytest.approx(2 * 10 / 11 - 1)}
 
 
-def test_of_nobody_anything_is_known():
-    assert annotator_weights(gold(), peers(), 2) == {}
+def test_who_was_not_tested_is_trusted_nine_times_in_ten():
+    assert annotator_weights(["ada"], gold(bo=(9, 0)), peers(), 2) == {"ada": pytest.approx(0.8)}
+    assert annotator_weights([], gold(), peers(), 2) == {}
