@@ -57,7 +57,7 @@ class ControlState(Generic[T]):
             self._dirty.add(delta.key)
         which = delta.key.slice, delta.key.model_version
         for number, block in enumerate(delta.blocks):
-            self._sequences.add(block, delta.source, (delta.place[1], number), delta.seen, which)
+            self._sequences.add(block, delta.task, (delta.place[1], number), delta.seen, which)
         self._judge_all()
 
     def act(self, action: Action) -> None:

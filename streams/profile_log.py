@@ -1,7 +1,8 @@
 """Profiles as records on P.profiles: what a task writes of its partition, and what the control plane reads."""
 
+import json
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from tidemill.processors.drift import Profile, from_table, to_table
 from tidemill.processors.drift.windows import Delta, WindowKey
@@ -12,26 +13,29 @@ from tidemill.streams.ports import Headers, LogRecord
 
 PROFILES = "profiles"
 """The topic, by suffix."""
-SOURCE, TIME = "source", "event-time"
-"""Headers: the partition that speaks, and the event time in epoch milliseconds that it had reached, both as text."""
+TASK, REACHED = "task", "reached"
+"""Headers, as text: the partition that speaks; in JSON, how far in event time it has seen each partition of events."""
 _BY_MODEL = frozenset({"predictions", "outcomes"})
 log = logging.getLogger(__name__)
 _codec = Codec(PROFILE, KnownSchemas([PROFILE]))
 
 
 def profile_messages(
-    profiles: Sequence[Profile], source: int, time: int
+    profiles: Sequence[Profile], task: int, reached: Mapping[int, int]
 ) -> tuple[list[bytes | None], list[bytes | None], list[Headers | None]]:
-    """Keys, values and headers of what one partition adds to windows, oldest windows first: they are to stay in order.
+    """Keys, values and headers of what a task adds to windows, oldest windows first: they are to stay in order.
 
-    `time` is the greatest event time that the partition has seen, these profiles' rows included.
+    `reached` is by partition of events the greatest event time that the task has seen, these profiles' rows included.
     """
     ordered = sorted(profiles, key=lambda profile: (profile.scope.window_end, profile.kind, profile.scope.slice))
     keys: list[bytes | None] = [str(_key(profile)).encode() for profile in ordered]
     values: list[bytes | None] = [*_codec.encode(to_table(ordered))]
-    # A window's own profiles must not say that its partition has left it behind.
-    times = [min(time, profile.scope.window_end - 1) for profile in ordered]
-    headers: list[Headers | None] = [[(SOURCE, str(source).encode()), (TIME, str(t).encode())] for t in times]
+    headers: list[Headers | None] = []
+    for profile in ordered:
+        # More of this window follows: only the last record may say that it was left behind.
+        most = max(reached.values()) if profile is ordered[-1] else profile.scope.window_end - 1
+        times = {str(partition): min(time, most) for partition, time in sorted(reached.items())}
+        headers.append([(TASK, str(task).encode()), (REACHED, json.dumps(times).encode())])
     return keys, values, headers
 
 
@@ -40,13 +44,13 @@ def read_delta(record: LogRecord) -> Delta[Profile] | None:
     try:
         profile = unpack(record.value or b"")
         headers = dict(record.headers)
-        source = int(headers.get(SOURCE, str(record.partition).encode()))
-        time = int(headers.get(TIME, str(profile.scope.window_start).encode()))
-    except (ValueError, LookupError, OverflowError) as error:
+        task = int(headers[TASK])
+        reached = {int(partition): int(time) for partition, time in json.loads(headers[REACHED]).items()}
+    except (ValueError, LookupError, TypeError, AttributeError, OverflowError) as error:
         log.error("profiles[%d]@%d is not a profile: %s", record.partition, record.offset, error)
         return None
     place = record.partition, record.offset
-    return Delta(_key(profile), place, record.timestamp, source, time, profile, profile.sequence)
+    return Delta(_key(profile), place, record.timestamp, task, reached, profile, profile.sequence)
 
 
 def pack(profile: Profile) -> bytes:

@@ -31,8 +31,8 @@ class Watch:
 
 
 def make_state(pipeline: str, watch: Watch, partitions: int, references: References) -> ControlState[Profile]:
-    """A control plane's state, fresh; `partitions` is how many of them write profiles."""
-    windows: Windows[Profile] = Windows(partitions, watch.grace_ms, watch.idle_ms)
+    """A control plane's state, fresh; as many tasks as `partitions` hear of all of these."""
+    windows: Windows[Profile] = Windows(partitions**2, watch.grace_ms, watch.idle_ms)
     sequences = Sequences(partitions, watch.idle_ms)
     incidents = Incidents(pipeline, watch.incidents)
     return ControlState(windows, sequences, incidents, watch.make_judge(references), pack, unpack)

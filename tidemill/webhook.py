@@ -61,12 +61,12 @@ class _NoRedirect(urllib.request.HTTPRedirectHandler):
 
 @dataclass(frozen=True)
 class Webhook:
-    """One receiver. `now` gives Unix time, `wait` pauses for seconds and says whether to stop."""
+    """One receiver. `now` gives Unix time; `wait` pauses for seconds, and answers something true to have it give up."""
 
     url: str
     secret: bytes
     now: Callable[[], float]
-    wait: Callable[[float], bool]
+    wait: Callable[[float], object]
     seconds: float = 10
 
     def __post_init__(self) -> None:
@@ -74,7 +74,7 @@ class Webhook:
             raise DeclarationError(f"expected a URL such as https://example.org/alerts, got {self.url!r}")
 
     def deliver(self, alert: Alert) -> bool:
-        """Send it until the receiver answers with 2xx; whether it did before it was told to stop."""
+        """Send it until the receiver answers with 2xx; whether it did before it gave up."""
         pause = FIRST_PAUSE
         while (problem := self._post(alert)) is not None:
             log.warning("%s was not delivered: %s; again in %g s", alert.delivery_id, problem, pause)
@@ -137,7 +137,7 @@ class Position:
 def deliver_all(webhook: Webhook, alerts: Iterable[tuple[int, Alert | None]], position: Position) -> int:
     """Deliver alerts in order, each with its offset (None is passed over); returns how many were.
 
-    Ends with the alerts, or when told to stop.
+    Ends with the alerts, or with one that was given up: it comes first the next time.
     """
     delivered = 0
     for offset, alert in alerts:

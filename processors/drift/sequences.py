@@ -14,7 +14,7 @@ class Sequenced:
     """A block of outcomes and its place in the order: by time, then by where it stands."""
 
     time: int
-    source: int
+    task: int
     offset: int
     number: int
     slice: str
@@ -23,10 +23,10 @@ class Sequenced:
 
 
 class Sequences:
-    """Merges the sources' blocks by label time, decided by each source's records alone, however they mix.
+    """Merges the tasks' blocks by label time, decided by each task's records alone, however they mix.
 
-    A block waits until every active source has passed its time. One that is older than what its own source has sent
-    takes that time: nothing is left out.
+    A block waits until every active task has passed its time. One that is older than what its own task has sent takes
+    that time: nothing is left out.
     """
 
     def __init__(self, expected: int, idle: int | None) -> None:
@@ -34,11 +34,11 @@ class Sequences:
         self._waiting: list[Sequenced] = []
         self._released = 0
 
-    def add(self, block: OutcomeBlock, source: int, place: tuple[int, int], seen: int, which: tuple[str, str]) -> None:
+    def add(self, block: OutcomeBlock, task: int, place: tuple[int, int], seen: int, which: tuple[str, str]) -> None:
         """A block of a record at `place` (its offset, and which block of it); `which` is slice and model version."""
-        time = max(block.time, self._watermark.time_of(source) or 0, self._released)
-        self._watermark.advance(source, time, seen)
-        heappush(self._waiting, Sequenced(time, source, *place, *which, block))
+        time = max(block.time, self._watermark.time_of((task, 0)) or 0, self._released)
+        self._watermark.advance((task, 0), time, seen)
+        heappush(self._waiting, Sequenced(time, task, *place, *which, block))
 
     def silence(self, milliseconds: int) -> None:
         """No record has come for so long since the last one."""

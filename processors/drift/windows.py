@@ -45,15 +45,15 @@ class Delta(Generic[T]):
     """What a partition adds to a window.
 
     `place` is where the record stands on the topic of profiles: partition and offset; `seen` is its timestamp in epoch
-    milliseconds. `source` is the partition that speaks, and `time` the event time that it had reached with these rows.
-    A source's deltas come window by window. `blocks` are outcomes in their order, which do not add up.
+    milliseconds. `task` is the partition that speaks; it hears of events from several partitions, and `reached` is how
+    far in event time each of these has come. `blocks` are outcomes in their order, which do not add up.
     """
 
     key: WindowKey
     place: tuple[int, int]
     seen: int
-    source: int
-    time: int
+    task: int
+    reached: Mapping[int, int]
     profile: T
     blocks: tuple[OutcomeBlock, ...] = ()
 
@@ -67,16 +67,17 @@ class Merged(Generic[T]):
 
 
 class Windows(Generic[T]):
-    """Profiles by window. A window of a kind is complete when every active partition has passed its end and the grace.
+    """Profiles by window. One of a kind is complete when all partitions of events have passed its end and the grace.
 
-    A partition has passed a time when its own records say so, and what it adds to a window after that is late: it is
-    left out. So a window's content is decided by each partition's records alone, not by how those of several mix.
+    A partition has when every task that hears of it says so: `sources` is how many pairs of a task and a partition
+    there are. What is added to a window after that is late: it is left out. The order of the records decides that, so
+    the same log gives the same windows.
 
     Deltas that are read again are harmless: a window knows the last that it took in, by partition of their topic.
     """
 
-    def __init__(self, partitions: int, grace: Mapping[str, int], idle: int | None) -> None:
-        self._grace, self._watermark = grace, Watermark(partitions, idle)
+    def __init__(self, sources: int, grace: Mapping[str, int], idle: int | None) -> None:
+        self._grace, self._watermark = grace, Watermark(sources, idle)
         self.places: dict[int, int] = {}
         """The offset of the last record that was read, by partition of the topic of profiles."""
         self.closed: dict[str, int] = {}
@@ -91,11 +92,9 @@ class Windows(Generic[T]):
         if self.has(delta.place):
             return False
         self.places[partition] = offset
-        reached = self._watermark.time_of(delta.source)
-        late = reached is not None and reached >= self._due(delta.key)
-        late = late or delta.key.end <= self.closed.get(delta.key.kind, 0)
-        self._watermark.advance(delta.source, max(delta.time, delta.key.start), delta.seen)
-        if late:
+        for source, time in delta.reached.items():
+            self._watermark.advance((delta.task, source), time, delta.seen)
+        if delta.key.end <= self.closed.get(delta.key.kind, 0):
             self.late += 1
             return False
         merged = self.pending.get(delta.key)

@@ -83,7 +83,7 @@ def read(record):
     start, source, slice_, value = json.loads(record.value)
     key = WindowKey(start, start + 1000, "features", slice_, "")
     place = record.partition, record.offset
-    return Delta(key, place, record.timestamp, source, start + 900, Total(1, value))
+    return Delta(key, place, record.timestamp, source, {0: start + 900}, Total(1, value))
 
 
 if __name__ == "__main__":

@@ -2,7 +2,6 @@
 
 import getpass
 import hashlib
-import logging
 import os
 import time
 from collections.abc import Iterator
@@ -185,13 +184,10 @@ def webhook(
 
     """
     from tidemill.cli.clients import client_for
-    from tidemill.cli.run import log_to_stderr, stop_signal
     from tidemill.streams.kafka.reader import KafkaReader
     from tidemill.webhook import Position, Webhook, deliver_all, read_secret
 
-    log_to_stderr("webhook", "INFO")
-    stop = stop_signal()
-    hook = Webhook(url, read_secret(secret_file), time.time, stop.wait)
+    hook = Webhook(url, read_secret(secret_file), time.time, time.sleep)
     if since not in ("now", "beginning"):
         raise DeclarationError(f"--since: expected now or beginning, got {since!r}")
     with client_for(pipeline, bootstrap_servers) as client:
@@ -203,26 +199,27 @@ def webhook(
             start = reader.end(topic, 0) if since == "now" else 0
             place.write(start)
         reader.close()
-        logging.getLogger(__name__).info("sending alerts of %s to %s from offset %d on", client.name, url, start)
-        delivered = deliver_all(hook, _followed(client.connection, topic, start, stop, timeout), place)
+        try:
+            delivered = deliver_all(hook, _followed(client.connection, topic, start, timeout), place)
+        except KeyboardInterrupt:
+            err.print("stopped")
+            return
     out.print(f"delivered {delivered:,} alerts")
 
 
-def _followed(
-    connection: Any, topic: str, start: int, stop: Any, timeout: float | None
-) -> Iterator[tuple[int, Alert | None]]:
+def _followed(connection: Any, topic: str, start: int, timeout: float | None) -> Iterator[tuple[int, Alert | None]]:
     from tidemill.streams.alerts import decode_alerts
     from tidemill.streams.kafka.follower import Follower
 
     follower, quiet = Follower(connection, topic), time.monotonic()
     follower.next_offset = start
     try:
-        while not stop.is_set() and (timeout is None or time.monotonic() - quiet < timeout):
+        while timeout is None or time.monotonic() - quiet < timeout:
             for record in follower.poll():
                 quiet = time.monotonic()
                 rows = decode_alerts([record.value])
                 yield record.offset, Alert(**rows[0]) if rows else None
-            stop.wait(0.1)
+            time.sleep(0.1)
     finally:
         follower.close()
 
