@@ -10,15 +10,18 @@ from typing import Any
 
 from tidemill.processors.drift.concepts import Concepts
 from tidemill.processors.drift.declaration import Drift, severity_of
+from tidemill.processors.drift.estimates import estimated_alarm
 from tidemill.processors.drift.findings import Finding, compared, judged
 from tidemill.processors.drift.incident import Alarm, Offsets, Span
-from tidemill.processors.drift.profile import Profile, merge_all
+from tidemill.processors.drift.profile import Kind, Profile, merge_all
+from tidemill.processors.drift.quality import ClassQuality
 from tidemill.processors.drift.reference import References
 from tidemill.processors.drift.rejections import Rejections
 from tidemill.processors.drift.sequences import Sequenced
 from tidemill.processors.drift.verdict import Judgement
 from tidemill.processors.drift.windows import Merged, WindowKey
 from tidemill.processors.drift.wording import evidence, sentence
+from tidemill.processors.online_inference.target import Target
 
 
 class DriftPolicy:
@@ -28,11 +31,11 @@ class DriftPolicy:
     those of the version that has answered last. A slice that the reference does not have is not compared.
     """
 
-    def __init__(self, declared: Sequence[Drift], references: References, *, classes: bool) -> None:
-        self._declared, self._references = tuple(declared), references
+    def __init__(self, declared: Sequence[Drift], references: References, target: Target) -> None:
+        self._declared, self._references, self._target = tuple(declared), references, target
         self._version = ""
         concept = [drift for drift in declared if drift.kind == "concept_drift"]
-        self._concepts = Concepts(concept, references, classes=classes)
+        self._concepts = Concepts(concept, references, classes=bool(target.classes))
         rejection = next((drift for drift in declared if drift.kind == "rejection_rate"), None)
         self._rejections = None if rejection is None else Rejections(rejection)
 
@@ -90,6 +93,7 @@ class DriftPolicy:
                     covered.add((drift.kind, name))
                     found += [(name, finding) for finding in _tests(drift, then, profile)]
         verdicts = zip([name for name, _ in found], judged([finding for _, finding in found]), strict=True)
+        estimated, looked = self._estimated(kind, now, reference)
         alarms = [
             Alarm(
                 kind=finding.kind,
@@ -107,7 +111,21 @@ class DriftPolicy:
             for name, finding in verdicts
             if finding.alarm
         ]
-        return Judgement(alarms, covered, offsets)
+        return Judgement([*alarms, *estimated], covered | looked, offsets)
+
+    def _estimated(
+        self, kind: str, now: Mapping[str, Profile], reference: Mapping[tuple[Kind, str], Profile]
+    ) -> tuple[list[Alarm], set[tuple[str, str]]]:
+        declared = next((drift for drift in self._declared if drift.kind == "estimated_performance"), None)
+        alarms: list[Alarm] = []
+        covered: set[tuple[str, str]] = set()
+        for name, profile in now.items() if kind == "predictions" and declared is not None else ():
+            evaluated = reference.get(("outcomes", name))
+            if declared is not None and evaluated is not None and isinstance(evaluated.quality, ClassQuality):
+                covered.add((declared.kind, name))
+                alarm = estimated_alarm(declared, evaluated.quality, profile, self._target, self._version)
+                alarms += [] if alarm is None else [alarm]
+        return alarms, covered
 
 
 def _looks_at(drift: Drift, kind: str) -> bool:

@@ -57,10 +57,10 @@ def predictions(scores):
 class Stand:
     """A policy with a reference, and windows that are put before it."""
 
-    def __init__(self, *declared, reference=(), classes=True):
+    def __init__(self, *declared, reference=(), target=TARGET):
         known = {(each.kind, each.scope.slice): each for each in reference}
         self.asked = []
-        self.policy = DriftPolicy(declared, lambda version: known if version == "v1" else {}, classes=classes)
+        self.policy = DriftPolicy(declared, lambda version: known if version == "v1" else {}, target)
         self.window(predictions(np.linspace(0, 1, 100)))
 
     def window(self, *profiles):
@@ -142,6 +142,16 @@ def test_predictions_that_have_moved_are_found():
     assert stand.window(predictions(np.linspace(0, 1, 900))).alarms == []
 
 
+def test_a_loss_that_scores_say_will_rise_is_an_estimate():
+    stand = Stand(tm.estimated_performance(), reference=[outcomes(0.2), predictions(np.full(1_000, 0.8))])
+    assert stand.window(predictions(np.full(1_000, 0.8))).alarms == []
+    judged = stand.window(predictions(np.full(1_000, 0.6)))
+    (alarm,) = judged.alarms
+    assert (alarm.kind, alarm.estimated, alarm.slice) == ("estimated_performance", True, "")
+    assert "labels have not confirmed it" in alarm.message
+    assert judged.covered == {("estimated_performance", "")}
+
+
 def errors(seed, rate, rows):
     return np.random.default_rng(seed).random(rows) < rate
 
@@ -206,7 +216,7 @@ def test_slices_and_versions_have_detectors_of_their_own():
 
 
 def test_losses_are_watched_where_there_are_no_classes():
-    stand = Stand(tm.concept_drift(), classes=False)
+    stand = Stand(tm.concept_drift(), target=Target((), 0.5))
     chance = np.random.default_rng(1)
     blocks = [OutcomeBlock(1_000 * i, 1, 0, float(x)) for i, x in enumerate(chance.exponential(1, 2_000))]
     blocks += [OutcomeBlock(2_000_000 + i, 1, 0, float(x)) for i, x in enumerate(chance.exponential(3, 300))]
