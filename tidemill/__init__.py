@@ -11,6 +11,15 @@ from tidemill.annotators import Annotators
 from tidemill.client import Client, Subscription
 from tidemill.declaration import Events, Labels, Model
 from tidemill.pipeline import Pipeline
+from tidemill.processors.drift.declaration import (
+    Drift,
+    concept_drift,
+    data_drift,
+    estimated_performance,
+    missing_rate,
+    prediction_drift,
+    rejection_rate,
+)
 from tidemill.processors.feature_enrichment import (
     count,
     decayed_mean,
@@ -63,6 +72,7 @@ __all__ = [
     "Client",
     "Contract",
     "DeclarationError",
+    "Drift",
     "EncodeError",
     "Events",
     "IncompatibleSchema",
@@ -79,9 +89,12 @@ __all__ = [
     "TidemillError",
     "between",
     "check",
+    "concept_drift",
     "count",
+    "data_drift",
     "decayed_mean",
     "distinct",
+    "estimated_performance",
     "expression",
     "fields",
     "file_table",
@@ -92,11 +105,14 @@ __all__ = [
     "max",
     "mean",
     "min",
+    "missing_rate",
     "not_in_future",
     "not_late",
     "not_older_than",
     "one_of",
+    "prediction_drift",
     "present",
+    "rejection_rate",
     "std",
     "sum",
     "testing",

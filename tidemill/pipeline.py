@@ -14,6 +14,8 @@ import pyarrow as pa
 
 from tidemill.access import Access
 from tidemill.declaration import Events, Labels, Model, as_contract
+from tidemill.processors.drift.declaration import Drift, check_policy, default_policy
+from tidemill.processors.drift.policy import DriftPolicy
 from tidemill.processors.duration import duration
 from tidemill.processors.feature_enrichment import FeatureEnrichment, FileTable, Lookup, TopicTable
 from tidemill.processors.feature_enrichment.hops import split
@@ -33,6 +35,10 @@ from tidemill.schemas.errors import DeclarationError, nearest
 from tidemill.streams import plan as streams_plan
 from tidemill.streams.plan import OUTPUTS, Plan
 from tidemill.streams.reference import load_file_table
+from tidemill.streams.watch import Watch
+
+_QUIET_PARTITION_MS = 60_000
+"""For how long a partition without any profile is waited for."""
 
 SYSTEM_NAMES = {field.name for field in SYSTEM_COLUMNS}
 
@@ -48,6 +54,9 @@ class Pipeline:
     publishes less costs less, but then all its stages run in one worker, models cannot be trained on served features,
     and a replay has no features to compare with. Predictions are always published.
 
+    `drift` is what is looked for by `tidemill control`; () is nothing. By default it is all that the pipeline has
+    something for, but nothing is watched unless it is declared.
+
     `idle` matters to windows on other keys than the events': how long a partition must have been quiet before the
     others' events are counted without waiting for it.
     """
@@ -62,6 +71,7 @@ class Pipeline:
         tables: Sequence[FileTable | TopicTable] = (),
         labels: Labels | None = None,
         model: Model | None = None,
+        drift: Sequence[Drift] | None = None,
         partitions: int = 4,
         retention: str | timedelta = "7d",
         publish: Sequence[str] = OUTPUTS,
@@ -77,6 +87,7 @@ class Pipeline:
             raise DeclarationError(f"pipeline {name}: expected at least one partition, got {partitions}")
         self.name, self.events, self.labels, self.model = name, events, labels, model
         self.checks, self.features, self.tables = tuple(checks), tuple(features), tuple(tables)
+        self._drift = None if drift is None else tuple(drift)
         self.partitions, self.retention_ms = partitions, duration(retention) // 1000
         self.publish = _published(name, publish)
         self.access = access or Access()
@@ -105,6 +116,29 @@ class Pipeline:
         if self.model is None or self.labels is None or self.labels_contract is None:
             return Target((), None)
         return self.model.target(self.labels.target_classes(self.labels_contract))
+
+    @property
+    def drift(self) -> tuple[Drift, ...]:
+        """What is looked for: as declared, or else all that the pipeline has something for."""
+        has = {"model": self.model is not None, "labels": self.labels is not None}
+        if self._drift is None:
+            return default_policy(**has, classes=bool(self.target().classes))
+        return self._drift
+
+    def _watch(self, target: Target, features: Sequence[str]) -> Watch | None:
+        """How windows are watched; None where no drift is declared."""
+        if not self._drift:
+            return None
+        declared = self._drift
+        check_policy(
+            declared,
+            model=self.model is not None,
+            labels=self.labels is not None,
+            classes=bool(target.classes),
+        )
+        for drift in declared:
+            drift.check_columns(features)
+        return Watch({}, _QUIET_PARTITION_MS, lambda references: DriftPolicy(declared, references, target))
 
     def make_plan(self) -> Plan:
         """A plan of its own: what topics tell of reference tables is held per plan."""
@@ -165,7 +199,7 @@ class Pipeline:
             late_tables=[table.name for table in enrichment.plan.joined_after],
             idle_seconds=self.idle_seconds,
             make_outcomes=None if self.labels is None else lambda: self._outcomes(features, target),
-            watch=None,
+            watch=self._watch(target, self.model.features if self.model else ()),
         )
 
     def _sanity_check(self) -> SanityCheck:

@@ -47,7 +47,7 @@ def compare_profiles(
     missing: float | None = THRESHOLD,
     rate: float = FALSE_DISCOVERY_RATE,
 ) -> list[Finding]:
-    """Compare every column that both profiles have, by every distance that takes it, and its share of missing values.
+    """Compare two profiles and judge what was found: `compared`, then `judged`.
 
     `distances` may give each one's threshold. `missing` is the threshold for missing values (Cohen's h); None leaves
     them out. `rate` is the false discovery rate over all of these tests. Of two probabilities, which mirror each
@@ -56,6 +56,20 @@ def compare_profiles(
     Raises:
         DeclarationError: there is no such distance.
 
+    """
+    return judged(compared(reference, now, distances, missing=missing), rate)
+
+
+def compared(
+    reference: Profile,
+    now: Profile,
+    distances: Mapping[str, float | None] | Sequence[str] = ("psi",),
+    *,
+    missing: float | None = THRESHOLD,
+) -> list[Finding]:
+    """Compare every column that both profiles have, by every distance that takes it, and its share of missing values.
+
+    The findings are without a verdict, and their p-values as they come: `judged` takes those of several comparisons.
     """
     named = distances if isinstance(distances, Mapping) else dict.fromkeys(distances)
     chosen = [(distance_named(name), threshold) for name, threshold in named.items()]
@@ -69,7 +83,7 @@ def compare_profiles(
         if missing is not None:
             made = compare_rates(Rate(then.missing, then.rows), Rate(later.missing, later.rows))
             found.append(_finding("missing_rate", column, "two_proportions", made, missing))
-    return judged(found, rate)
+    return found
 
 
 def compare_rejections(

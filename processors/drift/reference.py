@@ -3,7 +3,7 @@
 The contract that they are written with stands before them, so that they can be read when it has changed.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 
 from tidemill.processors.drift.profile import Kind, Profile
 from tidemill.processors.drift.profile_record import from_table, to_table
@@ -17,6 +17,8 @@ from tidemill.schemas.resolver import KnownSchemas
 _LENGTH = 4
 Reference = dict[tuple[Kind, str], Profile]
 """Profiles by kind and slice, the empty slice being all rows."""
+References = Callable[[str], Mapping[tuple[Kind, str], Profile]]
+"""Gives the profiles that a model version was made with; none if it has none."""
 
 
 def write_reference(profiles: Iterable[Profile]) -> bytes:

@@ -7,6 +7,9 @@ change is not known but learnt: the sum is averaged over its posterior. That of 
 is a mixture over a few ratios, an e-detector in the words of Shin, Ramdas and Rinaldo (2023).
 """
 
+import zlib
+from base64 import b64decode, b64encode
+from collections.abc import Mapping
 from typing import Any, Literal
 
 import numpy as np
@@ -69,7 +72,7 @@ class ShiryaevRoberts:
         self._registers = np.zeros(kernel.REGISTERS)
         self._registers[kernel.DISPERSION] = 1.0
         self._statistic = 0.0
-        self._posterior: _Floats | None = None
+        self._posterior: _Floats = np.zeros(0)
         self._one = (np.zeros(1), np.ones(1))
         self._arm(baseline)
 
@@ -163,15 +166,18 @@ class ShiryaevRoberts:
         registers[[kernel.ROWS, kernel.TOTAL, kernel.RISEN, kernel.FALLEN]] = 0
         self._levels: Levels | None = None
         if self.kind == "errors":
-            self._place(error_levels(self._changes, self._weights), baseline)
+            self._place(0.0, baseline)
             # As likely as not the level is the old one again: the alarm was false, or the change will pass.
-            if known is not None:
+            if len(known):
                 self._posterior += (known - self._posterior) / 2
         elif baseline is not None and baseline[0] > 0:
-            self._place(loss_levels(baseline[0], self._changes, self._weights), baseline)
+            self._place(baseline[0], baseline)
 
-    def _place(self, levels: Levels, known: tuple[float, float] | None) -> None:
-        self._levels = levels
+    def _place(self, centre: float, known: tuple[float, float] | None) -> None:
+        losses = self.kind == "losses"
+        grid = (self._changes, self._weights)
+        levels = self._levels = loss_levels(centre, *grid) if losses else error_levels(*grid)
+        self._centre = centre
         self._posterior = levels.prior.copy()
         self._ratios = np.zeros_like(levels.weights)
         self._peaks = np.zeros_like(levels.weights)
@@ -191,6 +197,37 @@ class ShiryaevRoberts:
             registers[[kernel.ROWS, kernel.TOTAL, kernel.SEEN]] += count, total, count
             if registers[kernel.ROWS] >= kernel.SETTLED and registers[kernel.TOTAL] > 0:
                 known = registers[kernel.TOTAL] / registers[kernel.ROWS], registers[kernel.ROWS]
-                self._place(loss_levels(known[0], self._changes, self._weights), known)
+                self._place(known[0], known)
                 return taken
         return len(totals)
+
+    def saved(self) -> dict[str, Any]:
+        """What the detector has learnt, as JSON can hold it, to the bit."""
+        parts: dict[str, Any] = {"registers": _packed(self._registers), "scales": _packed(self._scales)}
+        if self._levels is not None:
+            parts["centre"] = self._centre
+            parts |= {name: _packed(getattr(self, f"_{name}")) for name in _LEARNT}
+        return parts
+
+    def restore(self, saved: Mapping[str, Any]) -> None:
+        """Go on where a detector of the same settings was saved; what its last update said is not kept."""
+        self._levels = None
+        if "centre" in saved:
+            self._place(saved["centre"], None)
+            for name in _LEARNT:
+                array = getattr(self, f"_{name}")
+                array[...] = _unpacked(saved[name]).reshape(array.shape)
+        self._registers[:] = _unpacked(saved["registers"])
+        self._scales[...] = _unpacked(saved["scales"]).reshape(self._scales.shape)
+
+
+_LEARNT = ("posterior", "ratios", "peaks", "origins")
+
+
+def _packed(array: _Floats) -> str:
+    # Most of a grid is 0.
+    return b64encode(zlib.compress(array.astype("<f8").tobytes(), 1)).decode()
+
+
+def _unpacked(text: str) -> _Floats:
+    return np.frombuffer(zlib.decompress(b64decode(text)), "<f8")

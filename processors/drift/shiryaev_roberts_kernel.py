@@ -108,10 +108,12 @@ def _learn(
             peaks[k, g] *= factor
     while last - first > 1 and posterior[first] < _NEGLIGIBLE:
         posterior[first] = 0.0
+        ratios[:, first] = peaks[:, first] = origins[:, first] = 0.0
         first += 1
     while last - first > 1 and posterior[last - 1] < _NEGLIGIBLE:
         last -= 1
         posterior[last] = 0.0
+        ratios[:, last] = peaks[:, last] = origins[:, last] = 0.0
     registers[FIRST], registers[LAST] = first, last
 
 

@@ -222,3 +222,25 @@ def test_late_events_can_be_flagged_and_the_flag_be_a_feature(declare):
     assert plan.contracts["validated"].field("too_late").nullable is False
     assert [plan.contracts["features"].arrow.field(name).type for name in ("too_late", "punctual")] == [pa.bool_()] * 2
     assert "too_late" not in plan.contracts["events"].arrow.names
+
+
+def test_drift_is_watched_if_it_is_declared(declare):
+    assert declare().plan().watch is None
+    watched = declare(drift=[tm.data_drift(), tm.concept_drift()]).plan()
+    judge = watched.watch.make_judge(lambda version: {})
+    assert judge.outcomes([]) == []
+    assert f"{watched.name}.drift-alerts" in {spec.name for spec in watched.topics()}
+    assert declare(drift=[]).plan().watch is None
+
+
+def test_by_default_all_is_looked_for_that_there_is_something_for(declare, schemas):
+    kinds = [drift.kind for drift in declare().drift]
+    assert kinds[-1] == "concept_drift"
+    assert len(kinds) >= 5
+    assert declare(drift=()).drift == ()
+    assert declare(drift=[tm.missing_rate()]).drift == (tm.missing_rate(),)
+
+
+def test_drift_of_a_feature_that_the_model_does_not_have_is_refused(declare):
+    with pytest.raises(DeclarationError, match="data_drift names a column 'nothing'"):
+        declare(drift=[tm.data_drift(columns=["nothing"])]).plan()
