@@ -2,6 +2,7 @@
 
 from tidemill.processors.drift.category_sketch import CategorySketch
 from tidemill.processors.drift.distances import DISTANCES, Comparison, Distance, distance_named
+from tidemill.processors.drift.estimated_performance import Estimate, compare_estimate, estimate
 from tidemill.processors.drift.false_discovery import benjamini_hochberg
 from tidemill.processors.drift.findings import Finding, compare_profiles, compare_rejections, judged
 from tidemill.processors.drift.number_sketch import NumberSketch
@@ -28,6 +29,7 @@ __all__ = [
     "ClassQuality",
     "Comparison",
     "Distance",
+    "Estimate",
     "Finding",
     "NumberSketch",
     "OutcomeBlock",
@@ -39,10 +41,12 @@ __all__ = [
     "Scope",
     "benjamini_hochberg",
     "can_be_profiled",
+    "compare_estimate",
     "compare_profiles",
     "compare_rates",
     "compare_rejections",
     "distance_named",
+    "estimate",
     "from_record",
     "from_table",
     "judged",

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from tidemill.processors.drift.category_sketch import CategorySketch
 from tidemill.processors.drift.number_sketch import NumberSketch
@@ -15,6 +16,7 @@ from tidemill.schemas.errors import DeclarationError
 if TYPE_CHECKING:
     from tidemill.processors.online_inference.target import Target
 
+CONFIDENCE = "confidence"
 Kind = Literal["features", "predictions", "outcomes", "rejections"]
 Offsets = Mapping[int, tuple[int, int]]
 
@@ -131,9 +133,15 @@ def profile_of(
 
 
 def profile_of_predictions(table: pa.Table, target: "Target", scope: Scope) -> Profile:
-    """The profile of rows that have the prediction fields of P.predictions."""
-    classes = ("value",) if target.classes else ()
-    return profile_of(table, "predictions", ["value", *target.columns()], scope, as_categories=classes)
+    """The profile of rows that have the prediction fields of P.predictions.
+
+    With more than two classes there is a column `confidence` as well, the greatest probability.
+    """
+    classes, columns = ("value",) if target.classes else (), ["value", *target.columns()]
+    if len(target.classes) > 2:
+        table = table.append_column(CONFIDENCE, pc.max_element_wise(*(table[name] for name in target.columns())))
+        columns.append(CONFIDENCE)
+    return profile_of(table, "predictions", columns, scope, as_categories=classes)
 
 
 def profile_of_outcomes(

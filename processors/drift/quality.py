@@ -184,7 +184,7 @@ def class_places(classes: Sequence[Any], labels: pa.ChunkedArray | pa.Array) -> 
     return found
 
 
-def area_under_curve(misses: NDArray[np.int64], hits: NDArray[np.int64]) -> float:
+def area_under_curve(misses: NDArray[Any], hits: NDArray[Any]) -> float:
     """The share of pairs of a hit and a miss where the hit stands in the higher bin; half of those in the same one."""
     below = np.cumsum(misses) - misses
     pairs = float(hits.sum()) * float(misses.sum())
