@@ -5,7 +5,7 @@ from datetime import datetime
 from typing import Any
 
 from tidemill.report import columns, quality
-from tidemill.report.material import PRIOR, Material, RejectionCounts, Span
+from tidemill.report.material import PRIOR, Material, RejectionCounts, Span, wider
 from tidemill.report.view import Alert, ModelSpan, Reason, Rejections, Report, Stretch
 
 MOST_STRETCHES = 90
@@ -61,15 +61,17 @@ def rejections(counted: RejectionCounts) -> Rejections:
     if not places:
         return Rejections(0, 0, 1, 0, ())
     first, last = min(places), max(places)
-    merged = -(-(last - first + 1) // REJECTION_BINS)
-    bins = (last - first) // merged + 1
+    width = counted.width
+    while last * counted.width // width - first * counted.width // width >= REJECTION_BINS:
+        width = wider(width)
+    merged = width // counted.width
+    first, bins = first // merged, last // merged - first // merged + 1
     by_reason: dict[tuple[str, str], list[int]] = {}
     for (stage, reason, place), count in counted.counts.items():
-        by_reason.setdefault((stage, reason), [0] * bins)[(place - first) // merged] += count
+        by_reason.setdefault((stage, reason), [0] * bins)[place // merged - first] += count
     reasons = [Reason(stage, reason, sum(counts), tuple(counts)) for (stage, reason), counts in by_reason.items()]
     ordered = sorted(reasons, key=lambda each: (-each.count, each.stage, each.reason))
-    total, width = sum(each.count for each in ordered), counted.width
-    return Rejections(total, first * width, width * merged, bins, tuple(ordered))
+    return Rejections(sum(each.count for each in ordered), first * width, width, bins, tuple(ordered))
 
 
 def _stretches(material: Material, spans: Sequence[Span]) -> list[list[Span]]:

@@ -54,10 +54,8 @@ def columns(material: Material, now: Sequence[Span], version: str | None) -> tup
     for profile in profiles:
         group = _group(profile)
         reference = references.get((group, slice_))
-        sketches: dict[str, Sketch] = {**profile.numbers, **profile.categories}
-        for name, sketch in sketches.items():
-            if not _mirrored(name, profile):
-                made.append(_column(group, name, sketch, reference, found.get((group, name))))
+        for name, sketch in shown(profile).items():
+            made.append(_column(group, name, sketch, reference, found.get((group, name))))
     return tuple(sorted(made, key=_order))
 
 
@@ -67,7 +65,12 @@ def history(material: Material, stretches: Sequence[Sequence[Span]]) -> tuple[Co
     for spans in stretches:
         version = material.reference_for(spans)
         references: Reference = {} if version is None else material.references[version]
-        steps.append(compared(references, material.windows.slice, present(material, spans)))
+        # What another model, or the prior, says is not to be held against this one.
+        own = version is not None and material.windows.answered(spans)[version]
+        profiles = [profile for profile in present(material, spans) if own or profile.kind != "predictions"]
+        made_here = compared(references, material.windows.slice, profiles)
+        seen = {(_group(profile), name) for profile in profiles for name in shown(profile)}
+        steps.append({key: value for key, value in made_here.items() if key in seen})
     made = []
     for group, name in sorted({key for step in steps for key in step}):
         found = [step.get((group, name)) for step in steps]
@@ -93,10 +96,16 @@ def _group(profile: Profile) -> Group:
     return profile.kind
 
 
-def _mirrored(name: str, profile: Profile) -> bool:
-    """Of two probabilities, which mirror each other, one is shown; and their class says less than they do."""
+def shown(profile: Profile) -> dict[str, Sketch]:
+    """The columns that say something of their own.
+
+    Of two probabilities, which mirror each other, that is one; and their class says less than they do.
+    """
+    sketches: dict[str, Sketch] = {**profile.numbers, **profile.categories}
     scores = [column for column in profile.numbers if column.startswith("probability_")]
-    return profile.kind == "predictions" and len(scores) == 2 and name in ("value", min(scores))
+    if profile.kind == "predictions" and len(scores) == 2:
+        return {name: sketch for name, sketch in sketches.items() if name not in ("value", min(scores))}
+    return sketches
 
 
 def _column(group: Group, name: str, now: Sketch, reference: Profile | None, found: Compared | None) -> Column:
@@ -112,6 +121,9 @@ def _column(group: Group, name: str, now: Sketch, reference: Profile | None, fou
         category = then if isinstance(then, CategorySketch) else None
         shares = distribution.shares(category, now)
         change = words.category_change(category, now, shares)
+    missing = ""
+    if found and found.missing_alarm and then is not None:
+        missing = f"missing {'more' if now.missing_rate > then.missing_rate else 'less'} often"
     effect, least = (found.effect, found.threshold) if found else (None, None)
     return Column(
         name=name,
@@ -124,7 +136,7 @@ def _column(group: Group, name: str, now: Sketch, reference: Profile | None, fou
         missing_reference=_known(then.missing_rate) if then is not None else None,
         missing=_known(now.missing_rate) or 0.0,
         missing_alarm=bool(found and found.missing_alarm),
-        verdict=words.verdict(effect, least, bool(found and found.alarm)),
+        verdict=words.verdict(effect, least, bool(found and found.alarm), missing),
         change=change,
         median_reference=medians[0],
         median=medians[1],

@@ -29,8 +29,8 @@ def bars(reference: NumberSketch | None, now: NumberSketch) -> tuple[Bar, ...]:
     if not now.count or not sketches:
         return ()
     whole = all(_is_whole(sketch) for sketch in sketches)
-    low = min(sketch.quantile(_TAIL) for sketch in sketches)
-    high = max(sketch.quantile(1 - _TAIL) for sketch in sketches)
+    ends = [_ends(sketch) for sketch in sketches]
+    low, high = min(low for low, _ in ends), max(high for _, high in ends)
     if whole and round(high) - round(low) < MOST_WHOLE:
         edges: Floats = np.arange(round(low), round(high) + 2, dtype=np.float64) - 0.5
     else:
@@ -62,6 +62,13 @@ def shares(reference: CategorySketch | None, now: CategorySketch) -> tuple[Categ
     if len(chosen) < len(names) or not now.exact:
         made.append(CategoryShare(OTHER, None if rest_then is None else max(rest_then, 0.0), max(rest, 0.0)))
     return tuple(made)
+
+
+def _ends(sketch: NumberSketch) -> tuple[float, float]:
+    """What is worth drawing: without the tails, where there are enough numbers for tails."""
+    if sketch.count * _TAIL < 1:
+        return sketch.minimum, sketch.maximum
+    return sketch.quantile(_TAIL), sketch.quantile(1 - _TAIL)
 
 
 def _edges(low: float, high: float) -> Floats:

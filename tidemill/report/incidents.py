@@ -1,6 +1,6 @@
 """What needed attention: incidents on a time line with their sentences, and rejections by reason."""
 
-from tidemill.report.markup import Markup, el, join
+from tidemill.report.markup import Markup, el, join, short
 from tidemill.report.series import sparkbars, strip, strip_axis
 from tidemill.report.shapes import key
 from tidemill.report.tables import table
@@ -16,7 +16,7 @@ def incidents(report: Report) -> Markup:
     if not report.alerts:
         return el("p", "No incident in this time.", class_="quiet")
     shown = report.alerts[:MOST_INCIDENTS]
-    head = ("state", "what", strip_axis(report.covered), "since", "until")
+    head = ("incident", "what", strip_axis(report.covered))
     rows = [_row(alert, report) for alert in shown]
     more = len(report.alerts) - len(shown)
     rest = [el("p", f"and {count(more, 'incident')} more: --json has them", class_="quiet")] if more else []
@@ -54,17 +54,29 @@ def rejections(report: Report) -> Markup:
 def _row(alert: Alert, report: Report) -> tuple[str, ...]:
     still_open = alert.until is None
     end = report.covered.end if alert.until is None else alert.until
-    state = "open" if still_open else "resolved"
     notes = [alert.kind.replace("_", " "), alert.detector]
     notes += ["estimated"] if alert.estimated else []
     notes += ["muted"] if alert.muted else []
-    notes += [f"taken on by {alert.acknowledged_by}"] if alert.acknowledged_by else []
-    subject = alert.subject if not alert.slice else f"{alert.subject}, {alert.slice}"
-    label = f"{alert.severity}, {moment(alert.opened_at)} to {'now' if still_open else moment(end)}"
+    notes += [f"taken on by {short(alert.acknowledged_by, 60)}"] if alert.acknowledged_by else []
+    subject = short(alert.subject if not alert.slice else f"{alert.subject}, {alert.slice}", 160)
+    until = "open" if still_open else f"until {moment(end)}"
+    label = f"{alert.severity}, from {moment(alert.opened_at)}, {until}"
     return (
-        el("span", alert.severity, ", ", state, class_="verdict alarm" if still_open else "verdict"),
-        join(el("b", subject), ": ", alert.message, " ", el("span", ", ".join(notes), class_="quiet")),
+        join(
+            el(
+                "span",
+                alert.severity,
+                ", ",
+                until if still_open else "resolved",
+                class_="verdict alarm" if still_open else "verdict",
+            ),
+            el("br"),
+            el(
+                "span",
+                f"since {moment(alert.opened_at)}" if still_open else between(alert.opened_at, end),
+                class_="quiet",
+            ),
+        ),
+        join(el("b", subject), ": ", short(alert.message, 500), " ", el("span", ", ".join(notes), class_="quiet")),
         strip(alert.opened_at, end, report.covered, alert.severity, label, still_open=still_open),
-        moment(alert.opened_at),
-        "" if alert.until is None else moment(alert.until),
     )

@@ -4,7 +4,6 @@ import html
 import unicodedata
 
 VOID = frozenset({"br", "meta", "link", "hr"})
-LONGEST = 600
 _UNSEEN = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"})
 
 
@@ -25,15 +24,22 @@ def join(*parts: str) -> Markup:
 
 
 def text(value: str) -> Markup:
-    """Text as it is to be read: escaped, what cannot be seen or turns the direction replaced, and cut where too long.
+    """Text as it is to be read: escaped, and what cannot be seen or turns the direction replaced.
 
     >>> text("<b>&" + chr(0x202E)) == "&lt;b&gt;&amp;" + chr(0xFFFD)
     True
     """
-    if len(value) > LONGEST:
-        value = value[: LONGEST - 1] + "…"
     seen = "".join("\ufffd" if unicodedata.category(each) in _UNSEEN else each for each in value)
     return Markup(html.escape(seen, quote=True))
+
+
+def short(value: str, most: int) -> str:
+    """Text of at most so many characters.
+
+    >>> short("departure", 6)
+    'depar…'
+    """
+    return value if len(value) <= most else value[: most - 1] + "…"
 
 
 def el(tag: str, /, *content: str, **attributes: str | float | bool | None) -> Markup:

@@ -12,6 +12,8 @@ from tidemill.schemas.errors import DeclarationError
 
 PRIOR = "prior"
 MOST_BINS = 4_096
+_DAY = 86_400_000
+_WIDTHS = (1_000, 5_000, 15_000, 60_000, 300_000, 900_000, 3_600_000, _DAY // 4, _DAY, 7 * _DAY, 28 * _DAY)
 Span = tuple[int, int]
 
 
@@ -25,9 +27,11 @@ class Windows:
     merged: dict[tuple[str, Span], dict[str, Profile]] = field(default_factory=dict)
     """By kind and window, then by model version."""
     slices: set[str] = field(default_factory=set)
+    _together: dict[tuple[str, tuple[Span, ...], str | None], Profile | None] = field(default_factory=dict)
 
     def add(self, profiles: Iterable[Profile]) -> None:
         """Take profiles in, in any order."""
+        self._together.clear()
         for profile in profiles:
             scope = profile.scope
             self.slices.add(scope.slice)
@@ -47,6 +51,12 @@ class Windows:
 
     def profile(self, kind: str, spans: Iterable[Span], version: str | None = None) -> Profile | None:
         """The profile of several windows together, of one model version or of all."""
+        chosen = (kind, tuple(spans), version)
+        if chosen not in self._together:
+            self._together[chosen] = self._put_together(*chosen)
+        return self._together[chosen]
+
+    def _put_together(self, kind: str, spans: Iterable[Span], version: str | None) -> Profile | None:
         made: Profile | None = None
         for span in spans:
             for name, profile in sorted(self.merged.get((kind, span), {}).items()):
@@ -91,6 +101,11 @@ class Windows:
         return found
 
 
+def wider(width: int) -> int:
+    """The next width of a bin of time: a multiple of this one, and round as people count time."""
+    return next((each for each in _WIDTHS if each > width), width * 2)
+
+
 @dataclass
 class RejectionCounts:
     """Rejections by stage, reason and time, in constant memory: bins grow wider as more time has to be held.
@@ -113,12 +128,17 @@ class RejectionCounts:
         self.counts[stage, reason, place] += 1
         self._bins.add(place)
         while len(self._bins) > MOST_BINS:
-            self.width *= 2
-            self._bins = {each // 2 for each in self._bins}
-            wider: Counter[tuple[str, str, int]] = Counter()
-            for (its_stage, its_reason, each), count in self.counts.items():
-                wider[its_stage, its_reason, each // 2] += count
-            self.counts = wider
+            self.widen()
+
+    def widen(self) -> None:
+        """Put neighbouring bins together."""
+        times = wider(self.width) // self.width
+        self.width *= times
+        self._bins = {place // times for place in self._bins}
+        merged: Counter[tuple[str, str, int]] = Counter()
+        for (stage, reason, place), count in self.counts.items():
+            merged[stage, reason, place // times] += count
+        self.counts = merged
 
 
 @dataclass(frozen=True)

@@ -3,8 +3,9 @@
 from collections.abc import Mapping, Sequence
 from statistics import quantiles
 
-from tidemill.processors.drift import ClassQuality, Profile
+from tidemill.processors.drift import ClassQuality, Profile, estimate
 from tidemill.processors.drift.reference import Reference
+from tidemill.processors.online_inference.target import Target
 from tidemill.report.material import Material, Span
 from tidemill.report.view import Calibration, CalibrationBin, Maturity, Metric, Point
 
@@ -46,14 +47,15 @@ def metrics(
     """Every figure of the quality that the outcomes have, one point a stretch."""
     outcomes = [material.windows.profile("outcomes", spans) for spans in stretches]
     measured = [_metrics(profile) for profile in outcomes]
+    estimated = [_estimated(material, spans) for spans in stretches]
     reference = _metrics(_reference(material, version).get(("outcomes", material.windows.slice)))
     made = []
     for name, better in FIGURES.items():
-        if not any(name in figures for figures in measured):
+        if not any(name in figures for figures in (*measured, *estimated)):
             continue
         points = tuple(
-            Point(figures.get(name), None, _rows(profile), late)
-            for figures, profile, late in zip(measured, outcomes, settled.provisional, strict=True)
+            Point(figures.get(name), guess.get(name), _rows(profile), late)
+            for figures, guess, profile, late in zip(measured, estimated, outcomes, settled.provisional, strict=True)
         )
         made.append(Metric(name, better, reference.get(name), points))
     return tuple(made)
@@ -82,6 +84,22 @@ def calibration(
         _bins(profile.quality),
         _bins(before) if before else (),
     )
+
+
+def _estimated(material: Material, spans: Sequence[Span]) -> Mapping[str, float]:
+    """What the scores of the version that answered most let expect; none without that version's own reference."""
+    windows = material.windows
+    version = material.reference_for(spans)
+    if version is None or not windows.answered(spans)[version]:
+        return {}
+    predictions = windows.profile("predictions", spans, version)
+    evaluated = material.references[version].get(("outcomes", windows.slice))
+    event = next((event for event in material.models if event["model_version"] == version), None)
+    if predictions is None or event is None or not event["classes"]:
+        return {}
+    if evaluated is None or not isinstance(evaluated.quality, ClassQuality) or not evaluated.quality.rows:
+        return {}
+    return estimate(evaluated.quality, predictions, Target(tuple(event["classes"]))).metrics
 
 
 def _bins(quality: ClassQuality) -> tuple[CalibrationBin, ...]:

@@ -2,13 +2,14 @@
 
 from tidemill.report import calibration, incidents, series, shapes
 from tidemill.report.head import TITLES
-from tidemill.report.markup import Markup, el, join
+from tidemill.report.markup import Markup, el, join, short
 from tidemill.report.tables import folded, table
 from tidemill.report.view import Column, Report
 from tidemill.report.words import between, count, figure, moment, percent
 
 MOST_CARDS = 12
 MOST_ROWS_OF_HEAT = 24
+MOST_CHARACTERS = 100
 
 Section = tuple[str, str, Markup]
 
@@ -16,7 +17,7 @@ Section = tuple[str, str, Markup]
 def sections(report: Report) -> list[Section]:
     """Anchor, title and content of each."""
     made = [
-        ("features", "Features now, against the reference", _columns(report, "features")),
+        ("features", "Features now", _columns(report, "features")),
         ("predictions", "Predictions and labels now", _columns(report, "predictions", "outcomes")),
         ("drift", "Drift over time", _drift(report)),
         ("performance", "Performance over time", _performance(report)),
@@ -43,13 +44,13 @@ def _columns(report: Report, *groups: str) -> Markup:
     head = ("column", "verdict", "PSI", "p-value", "missing then", "missing now", "change")
     rows = [
         (
-            column.name,
+            short(column.name, MOST_CHARACTERS),
             column.verdict,
             figure(column.effect),
             figure(column.p_value),
             percent(column.missing_reference),
             percent(column.missing),
-            column.change,
+            short(column.change, 200),
         )
         for column in chosen
     ]
@@ -58,24 +59,23 @@ def _columns(report: Report, *groups: str) -> Markup:
 
 
 def _card(column: Column) -> Markup:
-    words: list[str] = [
-        el(
-            "span",
-            ("▲ " if column.alarm else "") + column.verdict,
-            class_="verdict alarm" if column.alarm else "verdict",
-        )
-    ]
+    mark, tone = ("▲ ", "verdict alarm") if column.drifted else ("", "verdict")
+    words: list[str] = [el("span", mark, column.verdict, class_=tone)]
     if column.effect is not None:
         words.append(f", PSI {figure(column.effect)}")
-    lines = [el("p", *words), el("p", column.change, class_="quiet")]
-    if column.missing_alarm or column.missing or column.missing_reference:
-        text = f"missing {percent(column.missing_reference)} → {percent(column.missing)}"
-        text = text if column.missing_reference is not None else f"missing {percent(column.missing)}"
-        lines.append(
-            el("p", ("▲ " if column.missing_alarm else "") + text, class_="alarm" if column.missing_alarm else "quiet")
-        )
-    name = column.name if column.group != "outcomes" else f"{column.name} (what happened)"
-    return el("article", el("h3", name), *lines, shapes.drawing(column), class_="card")
+    told = [short(column.change, 200)]
+    then, now = percent(column.missing_reference), percent(column.missing)
+    if column.missing or column.missing_reference:
+        told.append(f"missing {now}" if column.missing_reference is None or then == now else f"missing {then} → {now}")
+    name = short(column.name, MOST_CHARACTERS) + (" (what happened)" if column.group == "outcomes" else "")
+    return el(
+        "article",
+        el("h3", name),
+        el("p", *words),
+        el("p", "; ".join(told), class_="quiet"),
+        shapes.drawing(column),
+        class_="card",
+    )
 
 
 def _drift(report: Report) -> Markup:
@@ -99,7 +99,9 @@ def _drift(report: Report) -> Markup:
         worst, place = max(known, key=lambda each: (each[0], -each[1]))
         stretch = report.stretches[place]
         when = between(stretch.start, stretch.end)
-        rows.append((row.name, str(sum(row.alarms)), figure(worst), when, figure(row.effects[-1])))
+        rows.append(
+            (short(row.name, MOST_CHARACTERS), str(sum(row.alarms)), figure(worst), when, figure(row.effects[-1]))
+        )
     drawn = el("div", series.heat_map(shown, report.stretches, least, report.models), class_="wide")
     return join(
         el("p", told, class_="quiet"), key, drawn, folded("In figures", table("Drift over time", head, rows, (1, 2, 4)))
@@ -123,7 +125,11 @@ def _performance(report: Report) -> Markup:
         caption = el("h3", title, el("span", better, class_="quiet"))
         chart = series.line_chart(metric, report.stretches, report.models, title)
         drawn.append(el("article", caption, chart, class_="card"))
-    caption = el("h3", "Labels that have come", el("span", ", share of predictions", class_="quiet"))
+    caption = el(
+        "h3",
+        "Labels that have come",
+        el("span", f", share of predictions; {percent(report.maturity.usual)} in the end", class_="quiet"),
+    )
     drawn.append(el("article", caption, series.labelled_chart(report.maturity, report.stretches), class_="card"))
     head = ("from", "outcomes", "labelled", *(TITLES[metric.name] for metric in report.metrics))
     rows = [

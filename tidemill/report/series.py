@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from itertools import pairwise
 
-from tidemill.report.markup import Markup, el, text
+from tidemill.report.markup import Markup, el, short
 from tidemill.report.scale import Scale, padded, ticks, time_ticks
 from tidemill.report.shapes import figure_of, path
 from tidemill.report.view import ColumnHistory, Maturity, Metric, ModelSpan, Point, Stretch
@@ -63,7 +63,7 @@ def labelled_chart(maturity: Maturity, stretches: Sequence[Stretch]) -> Markup:
     if maturity.usual is not None:
         level = y.at(maturity.usual)
         parts.append(el("line", x1=_LEFT, x2=WIDTH - _RIGHT, y1=level, y2=level, class_="level"))
-        parts += _labels([(level, f"usually {percent(maturity.usual)}", "level")])
+        parts += _labels([(level, "usually", "level")])
     return figure_of(WIDTH, HEIGHT, f"Share of predictions with a label; usually {percent(maturity.usual)}", *parts)
 
 
@@ -77,8 +77,9 @@ def heat_map(
     for place, row in enumerate(rows):
         top = 24 + place * _CELL
         name = row.name if row.group == "features" else f"{row.group}: {row.name}"
-        short = name if len(name) <= 28 else name[:27] + "…"
-        parts.append(el("text", short, el("title", name), x=_NAMES - 8, y=top + 12, text_anchor="end", class_="name"))
+        parts.append(
+            el("text", short(name, 30), el("title", name), x=_NAMES - 8, y=top + 12, text_anchor="end", class_="name")
+        )
         for stretch, effect, alarm in zip(stretches, row.effects, row.alarms, strict=True):
             left, right = x.at(stretch.start), x.at(stretch.end)
             width = max(right - left - 0.7, 0.6)
@@ -95,7 +96,8 @@ def heat_map(
                     )
                 )
     for at, label in time_ticks(stretches[0].start, stretches[-1].end, 12):
-        parts.append(el("text", label, x=x.at(at), y=bottom + 14, text_anchor="middle"))
+        anchor = "end" if x.at(at) > WIDE - 20 else "middle"
+        parts.append(el("text", label, x=x.at(at), y=bottom + 14, text_anchor=anchor))
         parts.append(el("line", x1=x.at(at), x2=x.at(at), y1=bottom, y2=bottom + 3, class_="axis"))
     parts += _changes(models, x, top=24, base=bottom)
     told = f"Drift of {len(rows)} columns over time; the table below has the same in figures"
@@ -205,5 +207,5 @@ def _labels(ends: Sequence[tuple[float, str, str]]) -> list[Markup]:
     parts, below = [], -100.0
     for at, label, mark in sorted(ends):
         below = max(at + 4, below + 13)
-        parts.append(el("text", text(label), x=WIDTH - _RIGHT + 6, y=below, class_=f"label {mark}"))
+        parts.append(el("text", label, x=WIDTH - _RIGHT + 6, y=below, class_=f"label {mark}"))
     return parts

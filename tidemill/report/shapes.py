@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from tidemill.report.markup import Markup, el, join
+from tidemill.report.markup import Markup, el, join, short
 from tidemill.report.scale import Scale, ticks
 from tidemill.report.view import Bar, CategoryShare, Column
 from tidemill.report.words import figure, percent
@@ -50,9 +50,9 @@ def category_bars(shares: Sequence[CategoryShare], label: str) -> Markup:
     parts = []
     for place, entry in enumerate(shares):
         top = place * _ROW + 2
-        short = entry.name if len(entry.name) <= _LONGEST_NAME else entry.name[: _LONGEST_NAME - 1] + "…"
+        name = short(entry.name, _LONGEST_NAME)
         parts.append(
-            el("text", short, el("title", entry.name), x=_NAME - 6, y=top + 12, text_anchor="end", class_="name")
+            el("text", name, el("title", entry.name), x=_NAME - 6, y=top + 12, text_anchor="end", class_="name")
         )
         if entry.reference is not None:
             parts.append(el("rect", x=_NAME, y=top, width=x.at(entry.reference) - _NAME, height=15, class_="ref"))

@@ -16,18 +16,19 @@ def figure(value: float | None) -> str:
     """Three significant digits, a comma for thousands.
 
     >>> figure(0.01234), figure(12345.6), figure(-3.0), figure(1e-9), figure(None)
-    ('0.0123', '12,346', '-3', '1e-09', '–')
+    ('0.0123', '12,346', '−3', '1e-09', '–')
     """
     if value is None or math.isnan(value):
         return "–"
     if value == 0:
         return "0"
-    size = abs(value)
-    if size >= 1e12 or size < 1e-4:
+    if value < 0:
+        return f"−{figure(-value)}"
+    if value >= 1e12 or value < 1e-4:
         return f"{value:.3g}"
-    if size >= 1000:
+    if value >= 1000:
         return f"{value:,.0f}"
-    text = f"{value:.{max(2 - math.floor(math.log10(size)), 0)}f}"
+    text = f"{value:.{max(2 - math.floor(math.log10(value)), 0)}f}"
     return text.rstrip("0").rstrip(".") if "." in text else text
 
 
@@ -83,13 +84,15 @@ def instant(milliseconds: int) -> datetime:
     return datetime.fromtimestamp(min(max(milliseconds / 1000, -62_135_596_800), 253_402_300_799), UTC)
 
 
-def verdict(effect: float | None, threshold: float | None, alarm: bool) -> str:
-    """What a distance means."""
+def verdict(effect: float | None, threshold: float | None, alarm: bool, missing: str = "") -> str:
+    """What a distance means; `missing` says what is wrong with the missing values."""
     if effect is None or threshold is None:
         return "no reference to compare with"
     ratio = abs(effect) / threshold if threshold else 0.0
     if alarm:
-        return "changed greatly" if ratio >= _LARGE else "changed"
+        return ("changed greatly" if ratio >= _LARGE else "changed") + (f", {missing}" if missing else "")
+    if missing:
+        return missing
     if ratio >= 1:
         return "may have changed, too few rows to tell"
     return "slightly different, below the threshold" if ratio >= _SLIGHT else "as in the reference"
@@ -99,11 +102,10 @@ def number_change(reference: NumberSketch | None, now: NumberSketch) -> str:
     """Where the middle and the bulk of the numbers went."""
     if not now.count:
         return "no values now"
-    if reference is None or not reference.count:
-        return f"median {figure(now.quantile(0.5))}, from {_bulk(now)} in nine of ten"
+    then = reference if reference is not None and reference.count else now
     return (
-        f"median {figure(reference.quantile(0.5))} → {figure(now.quantile(0.5))};"
-        f" nine of ten in {_bulk(reference)} → {_bulk(now)}"
+        f"median {_step(_quantile(then, 0.5), _quantile(now, 0.5))};"
+        f" 5th to 95th percentile {_step(_bulk(then), _bulk(now))}"
     )
 
 
@@ -112,10 +114,21 @@ def category_change(reference: CategorySketch | None, now: CategorySketch, shown
     if not now.count:
         return "no values now"
     if reference is None or not reference.count:
-        return f"{count(len(now.counts), 'category').replace('categorys', 'categories')}"
+        return f"{len(now.counts):,} categories" if len(now.counts) != 1 else "1 category"
     most = max(shown, key=lambda entry: abs(entry.now - (entry.reference or 0.0)), default=None)
     return "" if most is None else f"{most.name}: {percent(most.reference)} → {percent(most.now)}"
 
 
 def _bulk(sketch: NumberSketch) -> str:
-    return f"{figure(sketch.quantile(0.05))} to {figure(sketch.quantile(0.95))}"
+    return f"{_quantile(sketch, 0.05)} to {_quantile(sketch, 0.95)}"
+
+
+def _quantile(sketch: NumberSketch, share: float) -> str:
+    """A quantile as far as it is known, to 1 %; a whole number where the range lets expect one."""
+    value = sketch.quantile(share)
+    whole = not (sketch.minimum % 1 or sketch.maximum % 1) and abs(value) >= 0.5
+    return figure(round(value) if whole else value)
+
+
+def _step(then: str, now: str) -> str:
+    return now if then == now else f"{then} → {now}"

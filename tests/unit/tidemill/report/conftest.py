@@ -74,7 +74,12 @@ def alert(identity, state="opened", revision=0, opened=5, updated=5, **fields):
 
 
 def announced(version):
-    return {"model_version": version, "trained_from": START - 30 * DAY, "trained_until": START - DAY}
+    return {
+        "model_version": version,
+        "trained_from": START - 30 * DAY,
+        "trained_until": START - DAY,
+        "classes": ["False", "True"],
+    }
 
 
 @pytest.fixture
@@ -94,7 +99,7 @@ def make_alert():
 
 @pytest.fixture(scope="session")
 def windows():
-    """Ten days: as in the reference until `delay` moves on the seventh; the labels of the last two days are not all there."""
+    """Ten days: as in the reference until `delay` moves on the seventh; the last two still wait for labels."""
     made = Windows()
     for number in range(10):
         late = {8: 0.5, 9: 0.1}.get(number, 0.98)
@@ -102,8 +107,13 @@ def windows():
     return made
 
 
+@pytest.fixture(scope="session")
+def references():
+    return {"v1": reference(), "v2": reference()}
+
+
 @pytest.fixture
-def material(windows):
+def material(windows, references):
     """All that a report is made of."""
     counts = RejectionCounts()
     for number in range(500):
@@ -111,7 +121,7 @@ def material(windows):
     return Material(
         "mill",
         windows,
-        {"v1": reference(), "v2": reference()},
+        references,
         [announced("v1"), announced("v2")],
         [
             alert("a" * 16, opened=7, updated=7),
