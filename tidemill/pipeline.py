@@ -13,13 +13,12 @@ from typing import Any
 import pyarrow as pa
 
 from tidemill.access import Access
-from tidemill.declaration import Events, Labels, Model, as_contract
+from tidemill.declaration import Events, Labels, Model, Profiles, as_contract
 from tidemill.processors.duration import duration
 from tidemill.processors.feature_enrichment import FeatureEnrichment, FileTable, Lookup, TopicTable
 from tidemill.processors.feature_enrichment.hops import split
 from tidemill.processors.feature_enrichment.lookup_table import ReferenceTable
-from tidemill.processors.feature_enrichment.plan import SYSTEM_COLUMNS, Feature
-from tidemill.processors.frames import fits_models
+from tidemill.processors.feature_enrichment.plan import Feature
 from tidemill.processors.online_inference import OnlineInference
 from tidemill.processors.online_inference.target import Target
 from tidemill.processors.outcomes import LabelIntake, Outcomes
@@ -33,8 +32,6 @@ from tidemill.schemas.errors import DeclarationError, nearest
 from tidemill.streams import plan as streams_plan
 from tidemill.streams.plan import OUTPUTS, Plan
 from tidemill.streams.reference import load_file_table
-
-SYSTEM_NAMES = {field.name for field in SYSTEM_COLUMNS}
 
 
 class Pipeline:
@@ -62,6 +59,7 @@ class Pipeline:
         tables: Sequence[FileTable | TopicTable] = (),
         labels: Labels | None = None,
         model: Model | None = None,
+        profiles: Profiles | None = None,
         partitions: int = 4,
         retention: str | timedelta = "7d",
         publish: Sequence[str] = OUTPUTS,
@@ -76,6 +74,7 @@ class Pipeline:
         if partitions < 1:
             raise DeclarationError(f"pipeline {name}: expected at least one partition, got {partitions}")
         self.name, self.events, self.labels, self.model = name, events, labels, model
+        self.profiles = profiles
         self.checks, self.features, self.tables = tuple(checks), tuple(features), tuple(tables)
         self.partitions, self.retention_ms = partitions, duration(retention) // 1000
         self.publish = _published(name, publish)
@@ -109,6 +108,8 @@ class Pipeline:
     def make_plan(self) -> Plan:
         """A plan of its own: what topics tell of reference tables is held per plan."""
         self.events.check(self.contract)
+        if self.profiles is not None and self.model is None:
+            raise DeclarationError(f"pipeline {self.name} declares profiles but no model: there are no predictions")
         if self.model is not None and self.labels is None:
             raise DeclarationError(
                 f"pipeline {self.name} declares a model but no labels: what is it to learn? Add labels=tm.Labels(...)"
@@ -120,7 +121,7 @@ class Pipeline:
 
         def make_stages() -> Sequence[Stage]:
             stages = (self._sanity_check(), *split(self._enrichment(tables, digest)), OnlineInference(target))
-            if self.labels is None or self.labels_contract is None:
+            if self.model is None or self.labels is None or self.labels_contract is None:
                 return stages
             return (*stages, LabelIntake(self.labels_contract, self.labels.fields, target))
 
@@ -140,6 +141,7 @@ class Pipeline:
         }
         if self.labels is not None and self.labels_contract is not None:
             contracts["labels"] = self.labels_contract
+        if self.model is not None:
             contracts["outcomes"] = generate(
                 "Outcome", namespace, self._outcomes(features, target).schema, f"What happened in pipeline {self.name}."
             )
@@ -164,7 +166,8 @@ class Pipeline:
             hops=enrichment.hops,
             late_tables=[table.name for table in enrichment.plan.joined_after],
             idle_seconds=self.idle_seconds,
-            make_outcomes=None if self.labels is None else lambda: self._outcomes(features, target),
+            make_outcomes=None if self.model is None else lambda: self._outcomes(features, target),
+            profiled=self.profiles is not None,
             watch=None,
         )
 
@@ -190,20 +193,20 @@ class Pipeline:
         )
 
     def _outcomes(self, features: pa.Schema, target: Target) -> Outcomes:
-        """What joins labels; outcomes carry the model's features, or all that a model could take."""
-        labels = self.labels
+        """What joins labels; outcomes carry the model's features, and those by which profiles are cut."""
+        labels, model = self.labels, self.model
         assert labels is not None
-        if self.model is not None:
-            carried = [features.field(name) for name in self.model.features]
-        else:
-            carried = [field for field in features if field.name not in SYSTEM_NAMES and fits_models(field.type)]
+        assert model is not None
+        windows = None if self.profiles is None else self.profiles.windows(features)
+        names = dict.fromkeys([*model.features, *(() if windows is None else windows.slices)])
         return Outcomes(
-            [field.with_nullable(True) for field in carried],
+            [features.field(name).with_nullable(True) for name in names],
             target,
             labels.horizon,
             labels.policies,
             revised=labels.revision is not None,
             timed=labels.time is not None,
+            profiled=None if windows is None else (self.name, windows, model.features),
         )
 
     def _load_tables(self) -> tuple[dict[str, ReferenceTable], list[streams_plan.TopicTable], dict[str, str]]:
