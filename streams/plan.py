@@ -81,6 +81,8 @@ class Plan:
     """Builds what joins labels, without state; None where no labels are declared."""
     idle_seconds: float = 0.2
     """How long a partition of events must have been quiet before windows on other keys go on without it."""
+    profiled: bool = False
+    """Whether profiles of windows are written to P.profiles."""
     watch: Watch | None = field(default=None, repr=False)
     """How windows of events are watched for drift; None where that is not declared."""
 
@@ -190,7 +192,7 @@ class Plan:
         return [spec for spec in specs if spec.name not in unwritten]
 
     def _drift_topics(self) -> list[TopicSpec]:
-        if self.watch is None:
+        if self.watch is None and not self.profiled:
             return []
         wide = {"max.message.bytes": str(4 * 1024 * 1024)}
         # Their order across the pipeline's partitions matters, and one control plane reads them: one partition.
@@ -201,8 +203,11 @@ class Plan:
         # Every change of an incident can be read for as long as events can; after that, how each of them ended.
         alerts = compact | wide | {"min.compaction.lag.ms": str(max(self.retention_ms, 0))}
         state = compact | wide | {"segment.bytes": str(64 * 1024 * 1024), "min.cleanable.dirty.ratio": "0.5"}
+        made = [TopicSpec(self.topic("profiles"), 1, profiles, "what windows of events looked like, in sketches")]
+        if self.watch is None:
+            return made
         return [
-            TopicSpec(self.topic("profiles"), 1, profiles, "what windows of events looked like, in sketches"),
+            *made,
             TopicSpec(self.topic("control"), 1, state, "the state of the control plane"),
             TopicSpec(self.topic("drift-alerts"), 1, alerts, "incidents: each change of one, and how it stands"),
             TopicSpec(self.topic("alert-actions"), 1, compact, "what people do about incidents: mute, acknowledge"),

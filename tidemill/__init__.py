@@ -9,7 +9,7 @@ from tidemill import testing
 from tidemill.access import Access
 from tidemill.annotators import Annotators
 from tidemill.client import Client, Subscription
-from tidemill.declaration import Events, Labels, Model
+from tidemill.declaration import Events, Labels, Model, Profiles
 from tidemill.pipeline import Pipeline
 from tidemill.processors.drift.declaration import (
     Drift,
@@ -82,6 +82,7 @@ __all__ = [
     "Outcome",
     "Pipeline",
     "Prediction",
+    "Profiles",
     "Rejection",
     "SchemaError",
     "StreamError",

@@ -13,7 +13,7 @@ from tidemill.annotators import Annotators
 from tidemill.processors.duration import duration
 from tidemill.processors.frames import to_polars
 from tidemill.processors.online_inference.target import ClassLabel, Target
-from tidemill.processors.outcomes import Horizon, LabelFields, Policies
+from tidemill.processors.outcomes import Horizon, LabelFields, Policies, ProfileWindows
 from tidemill.processors.sanity_check.stage import NanPolicy
 from tidemill.schemas.contract import Contract
 from tidemill.schemas.derived import GUIDELINES_FIELD
@@ -21,6 +21,7 @@ from tidemill.schemas.errors import DeclarationError, nearest
 
 _LONGEST_SCHEMA_WAIT = 60
 _LONGEST_DEADLINE = 60
+_SHORTEST_WINDOW = 1_000_000
 ContractLike = Contract | Path | str | Mapping[str, Any]
 
 
@@ -184,6 +185,37 @@ class Labels:
         if kind.is_numeric():
             return ()
         raise DeclarationError(f"the label is {kind}: declare its classes, e.g. Labels(..., classes=['low', 'high'])")
+
+
+@dataclass(frozen=True)
+class Profiles:
+    """What windows of events look like: sketches of features, predictions and outcomes, as records on P.profiles.
+
+    `window` is a span of event time, counted from 1970 in UTC. `slices` name features, text or numbers of few values,
+    each value of which has profiles of its own. `grace` is how long after its end a window is still added to.
+    """
+
+    window: str | timedelta = "1d"
+    slices: Sequence[str] = ()
+    grace: str | timedelta = "1h"
+
+    def windows(self, features: pa.Schema) -> ProfileWindows:
+        """As the engine has it; raises DeclarationError unless the slices are features that can be cut by."""
+        span = duration(self.window)
+        if span < _SHORTEST_WINDOW:
+            raise DeclarationError(f"Profiles(window={self.window!r}): expected a second at least")
+        for name in self.slices:
+            if name not in features.names:
+                raise DeclarationError(
+                    f"Profiles(slices=...) names {name!r}, which is no feature{nearest(name, features.names)}"
+                )
+            kind = features.field(name).type
+            if not (pa.types.is_string(kind) or pa.types.is_boolean(kind) or pa.types.is_integer(kind)):
+                raise DeclarationError(
+                    f"Profiles(slices=...): feature {name!r} is {kind}; expected text, a boolean or an integer"
+                )
+        duration(self.grace)
+        return ProfileWindows(span, tuple(self.slices))
 
 
 @dataclass(frozen=True)

@@ -13,15 +13,15 @@ from typing import Any
 import pyarrow as pa
 
 from tidemill.access import Access
-from tidemill.declaration import Events, Labels, Model, as_contract
+from tidemill.declaration import Events, Labels, Model, Profiles, as_contract
 from tidemill.processors.drift.declaration import Drift, check_policy, default_policy
 from tidemill.processors.drift.policy import DriftPolicy
+from tidemill.processors.drift.profile import Kind
 from tidemill.processors.duration import duration
 from tidemill.processors.feature_enrichment import FeatureEnrichment, FileTable, Lookup, TopicTable
 from tidemill.processors.feature_enrichment.hops import split
 from tidemill.processors.feature_enrichment.lookup_table import ReferenceTable
-from tidemill.processors.feature_enrichment.plan import SYSTEM_COLUMNS, Feature
-from tidemill.processors.frames import fits_models
+from tidemill.processors.feature_enrichment.plan import Feature
 from tidemill.processors.online_inference import OnlineInference
 from tidemill.processors.online_inference.target import Target
 from tidemill.processors.outcomes import LabelIntake, Outcomes
@@ -39,8 +39,6 @@ from tidemill.streams.watch import Watch
 
 _QUIET_PARTITION_MS = 60_000
 """For how long a partition without any profile is waited for."""
-
-SYSTEM_NAMES = {field.name for field in SYSTEM_COLUMNS}
 
 
 class Pipeline:
@@ -71,6 +69,7 @@ class Pipeline:
         tables: Sequence[FileTable | TopicTable] = (),
         labels: Labels | None = None,
         model: Model | None = None,
+        profiles: Profiles | None = None,
         drift: Sequence[Drift] | None = None,
         partitions: int = 4,
         retention: str | timedelta = "7d",
@@ -86,6 +85,7 @@ class Pipeline:
         if partitions < 1:
             raise DeclarationError(f"pipeline {name}: expected at least one partition, got {partitions}")
         self.name, self.events, self.labels, self.model = name, events, labels, model
+        self.profiles = Profiles() if drift and profiles is None else profiles
         self.checks, self.features, self.tables = tuple(checks), tuple(features), tuple(tables)
         self._drift = None if drift is None else tuple(drift)
         self.partitions, self.retention_ms = partitions, duration(retention) // 1000
@@ -127,9 +127,9 @@ class Pipeline:
 
     def _watch(self, target: Target, features: Sequence[str]) -> Watch | None:
         """How windows are watched; None where no drift is declared."""
-        if not self._drift:
+        if not self._drift or self.profiles is None:
             return None
-        declared = self._drift
+        declared, grace = self._drift, duration(self.profiles.grace)
         check_policy(
             declared,
             model=self.model is not None,
@@ -138,11 +138,16 @@ class Pipeline:
         )
         for drift in declared:
             drift.check_columns(features)
-        return Watch({}, _QUIET_PARTITION_MS, lambda references: DriftPolicy(declared, references, target))
+        kinds: dict[Kind, int] = dict.fromkeys(("features", "predictions", "rejections"), grace // 1000)
+        if self.labels is not None:
+            kinds["outcomes"] = (grace + self.labels.horizon.kept) // 1000
+        return Watch(kinds, _QUIET_PARTITION_MS, lambda references: DriftPolicy(declared, references, target))
 
     def make_plan(self) -> Plan:
         """A plan of its own: what topics tell of reference tables is held per plan."""
         self.events.check(self.contract)
+        if self.profiles is not None and self.model is None:
+            raise DeclarationError(f"pipeline {self.name} declares profiles but no model: there are no predictions")
         if self.model is not None and self.labels is None:
             raise DeclarationError(
                 f"pipeline {self.name} declares a model but no labels: what is it to learn? Add labels=tm.Labels(...)"
@@ -154,7 +159,7 @@ class Pipeline:
 
         def make_stages() -> Sequence[Stage]:
             stages = (self._sanity_check(), *split(self._enrichment(tables, digest)), OnlineInference(target))
-            if self.labels is None or self.labels_contract is None:
+            if self.model is None or self.labels is None or self.labels_contract is None:
                 return stages
             return (*stages, LabelIntake(self.labels_contract, self.labels.fields, target))
 
@@ -174,6 +179,7 @@ class Pipeline:
         }
         if self.labels is not None and self.labels_contract is not None:
             contracts["labels"] = self.labels_contract
+        if self.model is not None:
             contracts["outcomes"] = generate(
                 "Outcome", namespace, self._outcomes(features, target).schema, f"What happened in pipeline {self.name}."
             )
@@ -198,7 +204,8 @@ class Pipeline:
             hops=enrichment.hops,
             late_tables=[table.name for table in enrichment.plan.joined_after],
             idle_seconds=self.idle_seconds,
-            make_outcomes=None if self.labels is None else lambda: self._outcomes(features, target),
+            make_outcomes=None if self.model is None else lambda: self._outcomes(features, target),
+            profiled=self.profiles is not None,
             watch=self._watch(target, self.model.features if self.model else ()),
         )
 
@@ -224,20 +231,20 @@ class Pipeline:
         )
 
     def _outcomes(self, features: pa.Schema, target: Target) -> Outcomes:
-        """What joins labels; outcomes carry the model's features, or all that a model could take."""
-        labels = self.labels
+        """What joins labels; outcomes carry the model's features, and those by which profiles are cut."""
+        labels, model = self.labels, self.model
         assert labels is not None
-        if self.model is not None:
-            carried = [features.field(name) for name in self.model.features]
-        else:
-            carried = [field for field in features if field.name not in SYSTEM_NAMES and fits_models(field.type)]
+        assert model is not None
+        windows = None if self.profiles is None else self.profiles.windows(features)
+        names = dict.fromkeys([*model.features, *(() if windows is None else windows.slices)])
         return Outcomes(
-            [field.with_nullable(True) for field in carried],
+            [features.field(name).with_nullable(True) for name in names],
             target,
             labels.horizon,
             labels.policies,
             revised=labels.revision is not None,
             timed=labels.time is not None,
+            profiled=None if windows is None else (self.name, windows, model.features),
         )
 
     def _load_tables(self) -> tuple[dict[str, ReferenceTable], list[streams_plan.TopicTable], dict[str, str]]:

@@ -10,11 +10,23 @@ answers      the store of labels that count
 early        the store of labels without a prediction
 join         what comes of a batch of both
 tally        counts, delays, and how complete a day is
+profiling    what a batch adds to the profiles of windows
 stage        the columns, and the state of each partition
 """
 
 from tidemill.processors.outcomes.intake import LABEL_INTAKE, LabelFields, LabelIntake
 from tidemill.processors.outcomes.policy import Horizon, Policies
+from tidemill.processors.outcomes.profiling import Profiler, ProfileWindows
 from tidemill.processors.outcomes.stage import OUTCOMES, Outcomes
 
-__all__ = ["LABEL_INTAKE", "OUTCOMES", "Horizon", "LabelFields", "LabelIntake", "Outcomes", "Policies"]
+__all__ = [
+    "LABEL_INTAKE",
+    "OUTCOMES",
+    "Horizon",
+    "LabelFields",
+    "LabelIntake",
+    "Outcomes",
+    "Policies",
+    "ProfileWindows",
+    "Profiler",
+]

@@ -59,6 +59,10 @@ class Joined:
     """What came of a batch: the predictions' rows beside the labels', and the labels that were refused."""
 
     outcomes: pa.Table
+    predicted: pa.Table
+    """The predictions that came with it, those of ids that had one left out."""
+    is_first: NDArray[np.bool_] = field(default_factory=lambda: np.zeros(0, np.bool_))
+    """Which of the outcomes are the first of their event."""
     refused: list[RefusedLabel] = field(default_factory=list)
     counts: dict[str, int] = field(default_factory=dict)
 
@@ -88,6 +92,8 @@ class PartitionJoin:
         self.predictions.followers.append(self.answers.drop)
         self.early = EarlyLabels(self._ids, label_schema(label), horizon.kept, spare)
         self.clock = NEVER
+        self.newest = NEVER
+        """The greatest event time of a prediction, in microseconds, but of none later than when it was sent."""
         self.tally = Tally()
 
     def restored(self) -> None:
@@ -105,11 +111,13 @@ class PartitionJoin:
         """Take in rows in the order of the log; `…_at` gives each row's place in it, and `clock` how far events are."""
         self.clock = max(self.clock, clock)
         before = self.tally.counts.copy()
-        joined = Joined(_no_outcomes(self.predictions.schema, labels.schema))
+        joined = Joined(_no_outcomes(self.predictions.schema, labels.schema), predictions)
         ids = pa.concat_arrays([t[EVENT_ID].combine_chunks().cast(pa.string()) for t in (predictions, labels)])
         slots = self._ids.find(ids)
         own, theirs = slots[: len(predictions)], slots[len(predictions) :]
         fresh, released = self._predict(own, predictions)
+        joined.predicted = predictions.take(pa.array(fresh))
+        self._see(joined.predicted)
         order = np.argsort(own[fresh], kind="stable")
         came = _place(theirs, own[fresh][order], predicted_at[fresh][order])
         labels = labels.drop_columns([EVENT_ID])
@@ -126,6 +134,13 @@ class PartitionJoin:
         self.early.forget(self.clock)
         joined.counts = dict(self.tally.counts - before)
         return joined
+
+    def _see(self, predicted: pa.Table) -> None:
+        """Move on the event time of what was seen."""
+        if len(predicted):
+            bound = predicted[SENT].to_numpy() if SENT in predicted.column_names else self.clock
+            times = np.minimum(predicted[EVENT_TIME].to_numpy(), bound)
+            self.newest = max(self.newest, int(times.max()))
 
     def _predict(self, slots: NDArray[np.int64], table: pa.Table) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         """Remember predictions; returns which rows were the first of their id, and the labels that waited for them."""
@@ -178,22 +193,26 @@ class PartitionJoin:
     def _join(self, candidates: "_Candidates", joined: Joined) -> None:
         """Decide label by label, those of one event one after the other."""
         rank = _rank(candidates.slots)
-        taken, numbers = [_NONE], [_NONE]
+        taken, numbers, firsts = [_NONE], [_NONE], [np.zeros(0, np.bool_)]
         for turn in range(int(rank.max(initial=-1)) + 1):
             here = np.flatnonzero(rank == turn)
-            accepted, number = self._decide(candidates.take(here), joined)
+            accepted, number, first = self._decide(candidates.take(here), joined)
             taken.append(here[accepted])
             numbers.append(number)
+            firsts.append(first)
         places = np.concatenate(taken)
         order = np.argsort(places, kind="stable")
         if len(places):
             chosen = candidates.take(places[order])
             joined.outcomes = self._outcomes(chosen, np.concatenate(numbers)[order])
+            joined.is_first = np.concatenate(firsts)[order]
 
-    def _decide(self, given: "_Candidates", joined: Joined) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """Of labels of different events: which count from now on, and with which revision."""
+    def _decide(
+        self, given: "_Candidates", joined: Joined
+    ) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.bool_]]:
+        """Of labels of different events: which count from now on, with which revision, and which are their first."""
         slots, counts = given.slots, self.tally.counts
-        answered = self.answers.has(slots)
+        answered = self.answers.has(slots).copy()
         declared = given.revisions
         number = declared.copy() if self._revised else np.zeros(len(slots), np.int64)
         accepted = ~answered
@@ -224,7 +243,7 @@ class PartitionJoin:
         chosen = np.flatnonzero(accepted)
         table = pa.table([given.table[LABEL].take(pa.array(chosen)), pa.array(number[chosen])], names=[LABEL, REVISION])
         self.answers.put(slots[chosen], table)
-        return chosen, number[chosen]
+        return chosen, number[chosen], ~answered[chosen]
 
     def _outcomes(self, chosen: "_Candidates", number: NDArray[np.int64]) -> pa.Table:
         made = self.predictions.take(chosen.slots).append_column(EVENT_ID, self._ids.take(chosen.slots))

@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 
 import pyarrow as pa
 
+from tidemill.processors.drift.profile import Profile
 from tidemill.processors.online_inference.target import Target
 from tidemill.processors.outcomes.ageing import NEVER, SPARE
 from tidemill.processors.outcomes.answers import LABEL, REVISION
@@ -12,6 +13,7 @@ from tidemill.processors.outcomes.early import LABEL_TIME
 from tidemill.processors.outcomes.join import ANNOTATOR, CONFIDENCE, Joined, PartitionJoin
 from tidemill.processors.outcomes.policy import Horizon, Policies
 from tidemill.processors.outcomes.predictions import EVENT_ID, EVENT_TIME, SENT
+from tidemill.processors.outcomes.profiling import Profiler, ProfileWindows
 from tidemill.processors.stage import Store
 
 OUTCOMES = "outcomes"
@@ -39,9 +41,12 @@ class Outcomes:
         *,
         revised: bool,
         timed: bool,
+        profiled: tuple[str, ProfileWindows, Sequence[str]] | None = None,
         spare: int = SPARE,
     ) -> None:
         """`features` are those that outcomes carry, `revised` is as in `PartitionJoin`, `timed` labels name their time.
+
+        `profiled` gives the pipeline's name, the windows of profiles and the features in them, if there are any.
 
         Where they do not, delays are counted from when the event's record was sent to when the label's was: its event
         may be years old, as in a replay.
@@ -55,6 +60,12 @@ class Outcomes:
             f.name: f"feature_{f.name}" if f.name in taken or f.name.startswith("probability_") else f.name
             for f in features
         }
+        self._profiler = None
+        if profiled is not None:
+            name, windows, profiled_features = profiled
+            mine = [self._names[feature] for feature in profiled_features]
+            sliced = ProfileWindows(windows.window, tuple(self._names[field] for field in windows.slices))
+            self._profiler = Profiler(name, sliced, mine, target)
         carried = [pa.field(self._names[f.name], f.type) for f in features]
         scores = [pa.field(name, pa.float64(), nullable=False) for name in target.columns()]
         predicted = [
@@ -108,6 +119,18 @@ class Outcomes:
             )
         return self._joins[partition]
 
+    def profiles(self, joined: Joined) -> list[Profile]:
+        """What the batch adds to the profiles of windows, if they are declared."""
+        if self._profiler is None:
+            return []
+        first = joined.outcomes.filter(pa.array(joined.is_first)).drop_columns([f"@{REVISION}"])
+        first = first.rename_columns([name.removeprefix("@") for name in first.column_names])
+        return [*self._profiler.of_predictions(joined.predicted), *self._profiler.of_outcomes(first)]
+
+    def reached(self, partition: int) -> int:
+        """The greatest event time of a partition's predictions, in milliseconds."""
+        return self.of(partition).newest // 1_000
+
     def outcomes(self, joined: Joined) -> pa.Table:
         """What was joined in the columns of P.outcomes."""
         table = joined.outcomes
@@ -131,12 +154,12 @@ class Outcomes:
     def clock(self, partition: int) -> dict[str, int]:
         """How far events are, and what was counted."""
         join = self.of(partition)
-        return {"time": join.clock, **join.tally.numbers()}
+        return {"time": join.clock, "newest": join.newest, **join.tally.numbers()}
 
     def restore_clock(self, partition: int, clock: Mapping[str, int]) -> None:
         """Put back what `clock` gave; the stores are complete by now."""
         join = self.of(partition)
-        join.clock = clock.get("time", NEVER)
+        join.clock, join.newest = clock.get("time", NEVER), clock.get("newest", NEVER)
         join.tally.restore(clock)
         join.restored()
 

@@ -6,6 +6,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from tidemill.processors.drift import Profile
 from tidemill.processors.online_inference.stage import OnlineInference
 from tidemill.processors.outcomes import LABEL_INTAKE
 from tidemill.processors.outcomes.join import Joined, RefusedLabel, label_schema
@@ -17,6 +18,7 @@ from tidemill.streams.hops.windows import by_partition, read_blocks
 from tidemill.streams.outcomes.once import Once
 from tidemill.streams.plan import Plan
 from tidemill.streams.ports import ChangelogEntry, LogReader, Output, Prepared, Records, StageCounts
+from tidemill.streams.profile_log import PROFILES, profile_messages
 from tidemill.streams.rejections import RejectedRow, rejected_output
 from tidemill.streams.state import PartitionState
 from tidemill.streams.state_watch import StateSize
@@ -77,6 +79,9 @@ class OutcomesTask:
             joined = self._join(p, blocks)
             if len(joined.outcomes):
                 outputs.append(self._output(p, joined))
+            profiles = self._stage.profiles(joined)
+            if profiles:
+                outputs.append(self._profiled(p, profiles))
             rejected += [self._refused(label) for label in joined.refused]
             for kind, number in joined.counts.items():
                 counts.labels[kind] = counts.labels.get(kind, 0) + number
@@ -136,6 +141,13 @@ class OutcomesTask:
         return Output(
             self.plan.output_of(self._stage.name), np.full(count, partition, np.int32), timestamps, keys, values
         )
+
+    def _profiled(self, partition: int, profiles: Sequence[Profile]) -> Output:
+        keys, values, headers = profile_messages(profiles, partition, self._stage.reached(partition))
+        count = len(values)
+        zeros = np.zeros(count, np.int64)
+        # The topic has one partition.
+        return Output(self.plan.topic(PROFILES), zeros.astype(np.int32), zeros, keys, values, headers)
 
     def _refused(self, label: RefusedLabel) -> RejectedRow:
         labels, (partition, offset, timestamp, reason, message) = self.plan.topic("labels"), label

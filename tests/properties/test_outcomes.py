@@ -8,6 +8,7 @@ import pyarrow as pa
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from sklearn.linear_model import LogisticRegression
 
 import tidemill as tm
 from tidemill.schemas.codec import Codec
@@ -49,6 +50,7 @@ def plan(**policies):
         tm.Events(EVENT, key="station", time="at", id="id"),
         features=[tm.fields("height", "station")],
         labels=labels,
+        model=tm.Model(LogisticRegression(), ["height", "station"], prior=0.25),
     ).plan()
 
 
