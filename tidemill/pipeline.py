@@ -179,10 +179,9 @@ class Pipeline:
         }
         if self.labels is not None and self.labels_contract is not None:
             contracts["labels"] = self.labels_contract
-        if self.model is not None:
-            contracts["outcomes"] = generate(
-                "Outcome", namespace, self._outcomes(features, target).schema, f"What happened in pipeline {self.name}."
-            )
+            if self.model is not None:
+                said = f"What happened in pipeline {self.name}, beside what was predicted."
+                contracts["outcomes"] = generate("Outcome", namespace, self._outcomes(features, target).schema, said)
             if self.labels.annotators is not None:
                 self.labels.check_annotators(self.labels_contract)
                 contracts["label-requests"] = LABEL_REQUEST

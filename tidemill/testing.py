@@ -16,9 +16,10 @@ from tidemill.results import Outcome, Prediction, Rejection
 from tidemill.schemas.codec import Codec
 from tidemill.schemas.errors import DeclarationError, ModelError, nearest
 from tidemill.streams.history import between
-from tidemill.streams.memory import MemoryLog, MemorySender, MemoryStream
+from tidemill.streams.memory import MemoryLog, MemoryReader, MemorySender, MemoryStream
 from tidemill.streams.memory_worker import MemoryWorker
 from tidemill.streams.models import announce
+from tidemill.streams.outcomes.status import LabelStatus, label_status
 from tidemill.streams.plan import TopicTable
 from tidemill.streams.ports import Headers, LogRecord
 from tidemill.streams.schema_topic import SchemaTopic, publish_contracts
@@ -242,6 +243,10 @@ class Driver:
     def outcomes(self) -> list[Outcome]:
         """All outcomes so far: what happened, beside what was predicted; of an event's several the last one counts."""
         return [Outcome.from_row(row) for row in self.table("outcomes").to_pylist()]
+
+    def label_status(self) -> LabelStatus:
+        """What became of labels so far, how long they took, and how complete the days are."""
+        return label_status(MemoryReader(self.log), self.plan.name)
 
     def rejections(self) -> list[Rejection]:
         """All rejected events so far, with the reasons."""

@@ -154,7 +154,12 @@ class Outcomes:
     def clock(self, partition: int) -> dict[str, int]:
         """How far events are, and what was counted."""
         join = self.of(partition)
-        return {"time": join.clock, "newest": join.newest, **join.tally.numbers()}
+        held = {
+            "held.predictions": len(join.predictions),
+            "held.answers": len(join.answers),
+            "held.early": join.early.waiting,
+        }
+        return {"time": join.clock, "newest": join.newest, **held, **join.tally.numbers()}
 
     def restore_clock(self, partition: int, clock: Mapping[str, int]) -> None:
         """Put back what `clock` gave; the stores are complete by now."""

@@ -1,4 +1,4 @@
-"""`tidemill labels`: what the labels are worth that people gave, and which they are asked for."""
+"""`tidemill labels`: how labels stand, what those are worth that people gave, and which they are asked for."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -7,6 +7,7 @@ from typing import Annotated, Any
 import typer
 from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
+from tidemill.cli.label_status import status
 from tidemill.cli.options import (
     AsJson,
     Bootstrap,
@@ -21,7 +22,8 @@ from tidemill.cli.options import (
     print_table,
 )
 
-app = typer.Typer(help="Judge labels, and ask for more.", no_args_is_help=True)
+app = typer.Typer(help="See how labels stand, judge them, and ask for more.", no_args_is_help=True)
+app.command()(status)
 
 
 @app.command()
