@@ -29,8 +29,12 @@ def text(value: str) -> Markup:
     >>> text("<b>&" + chr(0x202E)) == "&lt;b&gt;&amp;" + chr(0xFFFD)
     True
     """
-    seen = "".join("\ufffd" if unicodedata.category(each) in _UNSEEN else each for each in value)
+    seen = "".join(each if unicodedata.category(each) not in _UNSEEN else _stand_in(each) for each in value)
     return Markup(html.escape(seen, quote=True))
+
+
+def _stand_in(unseen: str) -> str:
+    return " " if unseen in "\n\r\t" else "\ufffd"
 
 
 def short(value: str, most: int) -> str:

@@ -29,4 +29,4 @@ def page(report: Report) -> str:
         el("style", raw(style)),
     )
     whole = el("html", top, el("body", el("main", head(report), links, *body)), lang="en")
-    return join(Markup("<!doctype html>\n"), whole, "\n")
+    return join(Markup("<!doctype html>\n"), whole, Markup("\n"))
