@@ -1,3 +1,4 @@
+import polars as pl
 import pytest
 
 import tidemill as tm
@@ -62,3 +63,24 @@ def test_users_do_not_decide_about_features():
         return tm.Pipeline("mill", tm.Events(EVENT, key="id", time="at", id="id"), **more).plan().version
 
     assert made() == made(access=tm.Access(producer=["gate"]))
+
+
+def test_a_labeller_reads_requests_but_no_labels_and_a_trainer_writes_them():
+    label = {
+        "type": "record",
+        "name": "Label",
+        "fields": [
+            {"name": name, "type": kind} for name, kind in {"id": "string", "who": "string", "ok": "boolean"}.items()
+        ],
+    }
+    labels = tm.Labels(label, id="id", label=pl.col("ok"), annotator="who", annotators=tm.Annotators())
+    plan = tm.Pipeline("mill", tm.Events(EVENT, key="id", time="at", id="id"), labels=labels).plan()
+
+    def allowed(role):
+        given = grants(plan, role, "x")
+        return {(g.operation, g.name.removeprefix("mill.")) for g in given if g.resource == "topic"}
+
+    assert allowed("labeller") == {("read", "schemas"), ("read", "label-requests"), ("write", "labels")}
+    assert {("read", "label-requests"), ("write", "label-requests"), ("read", "labels")} < allowed("trainer")
+    for role in set(tm.Access().users()) - {"labeller", "trainer", "operator"}:
+        assert not {grant for grant in allowed(role) if grant[1] == "label-requests" and grant[0] in ("read", "write")}
