@@ -16,7 +16,6 @@ from tidemill.access import Access
 from tidemill.declaration import Events, Labels, Model, Profiles, as_contract
 from tidemill.processors.drift.declaration import Drift, check_policy, default_policy
 from tidemill.processors.drift.policy import DriftPolicy
-from tidemill.processors.drift.profile import Kind
 from tidemill.processors.duration import duration
 from tidemill.processors.feature_enrichment import FeatureEnrichment, FileTable, Lookup, TopicTable
 from tidemill.processors.feature_enrichment.hops import split
@@ -138,7 +137,7 @@ class Pipeline:
         )
         for drift in declared:
             drift.check_columns(features)
-        kinds: dict[Kind, int] = dict.fromkeys(("features", "predictions", "rejections"), grace // 1000)
+        kinds: dict[str, int] = dict.fromkeys(("features", "predictions", "rejections"), grace // 1000)
         if self.labels is not None:
             kinds["outcomes"] = (grace + self.labels.horizon.kept) // 1000
         return Watch(kinds, _QUIET_PARTITION_MS, lambda references: DriftPolicy(declared, references, target))

@@ -48,7 +48,7 @@ def signature(secret: bytes, delivery: str, timestamp: int, body: bytes) -> str:
     """The signature of a delivery by Standard Webhooks 1.0: HMAC-SHA256 over `id.timestamp.body`, in base64.
 
     >>> signature(b"0123456789abcdef", "a1.0", 1700000000, b"{}")
-    'v1,WL/CMHqbP2Ja54tT7zFjRHDSoWMDqbCLCMwgPC0J+r0='
+    'v1,5equJ4IzUYp3USy6WrH21y5vx/lRAVf/DVeY8FoycF4='
     """
     signed = hmac.new(secret, f"{delivery}.{timestamp}.".encode() + body, hashlib.sha256)
     return f"v1,{base64.b64encode(signed.digest()).decode()}"

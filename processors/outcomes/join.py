@@ -20,7 +20,7 @@ from tidemill.processors.outcomes.answers import LABEL, REVISION, Answers
 from tidemill.processors.outcomes.early import COUNTED, LABEL_TIME, OFFSET, PARTITION, UNKNOWN, USED, EarlyLabels
 from tidemill.processors.outcomes.ids import Ids
 from tidemill.processors.outcomes.policy import Horizon, Policies
-from tidemill.processors.outcomes.predictions import EVENT_ID, EVENT_TIME, SENT, Predictions
+from tidemill.processors.outcomes.predictions import EVENT_ID, EVENT_TIME, SENT, SOURCE_PARTITION, Predictions
 from tidemill.processors.outcomes.tally import Tally
 
 RECORD_TIME = "record_time"
@@ -92,8 +92,8 @@ class PartitionJoin:
         self.predictions.followers.append(self.answers.drop)
         self.early = EarlyLabels(self._ids, label_schema(label), horizon.kept, spare)
         self.clock = NEVER
-        self.newest = NEVER
-        """The greatest event time of a prediction, in microseconds, but of none later than when it was sent."""
+        self.reached: dict[int, int] = {}
+        """By partition of events the greatest event time, in microseconds, but of none later than when it was sent."""
         self.tally = Tally()
 
     def restored(self) -> None:
@@ -140,7 +140,9 @@ class PartitionJoin:
         if len(predicted):
             bound = predicted[SENT].to_numpy() if SENT in predicted.column_names else self.clock
             times = np.minimum(predicted[EVENT_TIME].to_numpy(), bound)
-            self.newest = max(self.newest, int(times.max()))
+            source = predicted[SOURCE_PARTITION].to_numpy()
+            for p in np.unique(source).tolist():
+                self.reached[p] = max(self.reached.get(p, NEVER), int(times[source == p].max()))
 
     def _predict(self, slots: NDArray[np.int64], table: pa.Table) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         """Remember predictions; returns which rows were the first of their id, and the labels that waited for them."""

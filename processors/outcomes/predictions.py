@@ -14,6 +14,8 @@ from tidemill.processors.outcomes.ids import Ids
 EVENT_ID, EVENT_TIME = "event_id", "event_time"
 SENT = "sent"
 """When the event's record was sent, in microseconds."""
+SOURCE_PARTITION, SOURCE_OFFSET = "source_partition", "source_offset"
+"""Where its event stands."""
 _FORGOTTEN = b"forgotten"
 
 

@@ -21,7 +21,7 @@ from tidemill.processors.drift.slices import slices_of
 from tidemill.processors.online_inference.target import Target
 from tidemill.processors.outcomes.answers import LABEL
 from tidemill.processors.outcomes.early import LABEL_TIME
-from tidemill.processors.outcomes.predictions import EVENT_TIME
+from tidemill.processors.outcomes.predictions import EVENT_TIME, SOURCE_OFFSET, SOURCE_PARTITION
 
 MOST_BLOCKS = 64
 """How many blocks the outcomes of one delta make at most, for detectors that read sequences."""
@@ -82,9 +82,7 @@ class Profiler:
 
     def _sequence(self, rows: pa.Table) -> tuple[OutcomeBlock, ...]:
         """The outcomes in the order of their labels, in blocks; losses are log-losses, or absolute errors."""
-        times, partitions, offsets = (
-            rows[name].to_numpy() for name in (LABEL_TIME, "source_partition", "source_offset")
-        )
+        times, partitions, offsets = (rows[name].to_numpy() for name in (LABEL_TIME, SOURCE_PARTITION, SOURCE_OFFSET))
         order = np.lexsort((offsets, partitions, times))
         errors, losses = self._judged(rows)
         blocks = np.array_split(order, min(MOST_BLOCKS, len(order)))

@@ -12,16 +12,17 @@ from tidemill.processors.outcomes.answers import LABEL, REVISION
 from tidemill.processors.outcomes.early import LABEL_TIME
 from tidemill.processors.outcomes.join import ANNOTATOR, CONFIDENCE, Joined, PartitionJoin
 from tidemill.processors.outcomes.policy import Horizon, Policies
-from tidemill.processors.outcomes.predictions import EVENT_ID, EVENT_TIME, SENT
+from tidemill.processors.outcomes.predictions import EVENT_ID, EVENT_TIME, SENT, SOURCE_OFFSET, SOURCE_PARTITION
 from tidemill.processors.outcomes.profiling import Profiler, ProfileWindows
 from tidemill.processors.stage import Store
 
 OUTCOMES = "outcomes"
 DELAY = "label_delay_ms"
+_REACHED = "reached."
 _TIME = pa.timestamp("us", "UTC")
 _SOURCE = (
-    pa.field("source_partition", pa.int32(), nullable=False),
-    pa.field("source_offset", pa.int64(), nullable=False),
+    pa.field(SOURCE_PARTITION, pa.int32(), nullable=False),
+    pa.field(SOURCE_OFFSET, pa.int64(), nullable=False),
 )
 _AROUND = (EVENT_ID, EVENT_TIME, "model_version", "value", LABEL, LABEL_TIME, DELAY, REVISION, CONFIDENCE, ANNOTATOR)
 _RESERVED = (SENT, "event_key", "features", "probabilities", "label_delay")
@@ -127,9 +128,9 @@ class Outcomes:
         first = first.rename_columns([name.removeprefix("@") for name in first.column_names])
         return [*self._profiler.of_predictions(joined.predicted), *self._profiler.of_outcomes(first)]
 
-    def reached(self, partition: int) -> int:
-        """The greatest event time of a partition's predictions, in milliseconds."""
-        return self.of(partition).newest // 1_000
+    def reached(self, partition: int) -> dict[int, int]:
+        """By partition of events the greatest event time of a partition's predictions, in milliseconds."""
+        return {source: time // 1_000 for source, time in self.of(partition).reached.items()}
 
     def outcomes(self, joined: Joined) -> pa.Table:
         """What was joined in the columns of P.outcomes."""
@@ -159,12 +160,14 @@ class Outcomes:
             "held.answers": len(join.answers),
             "held.early": join.early.waiting,
         }
-        return {"time": join.clock, "newest": join.newest, **held, **join.tally.numbers()}
+        reached = {f"{_REACHED}{source}": time for source, time in join.reached.items()}
+        return {"time": join.clock, **reached, **held, **join.tally.numbers()}
 
     def restore_clock(self, partition: int, clock: Mapping[str, int]) -> None:
         """Put back what `clock` gave; the stores are complete by now."""
         join = self.of(partition)
-        join.clock, join.newest = clock.get("time", NEVER), clock.get("newest", NEVER)
+        join.clock = clock.get("time", NEVER)
+        join.reached = {int(name.removeprefix(_REACHED)): at for name, at in clock.items() if name.startswith(_REACHED)}
         join.tally.restore(clock)
         join.restored()
 

@@ -6,6 +6,7 @@ import numpy as np
 import pyarrow as pa
 
 from tidemill.processors.outcomes.early import OFFSET, PARTITION
+from tidemill.processors.outcomes.predictions import SOURCE_OFFSET, SOURCE_PARTITION
 from tidemill.processors.outcomes.stage import Outcomes
 from tidemill.processors.stage import Store
 from tidemill.streams.hops.block import ints, select
@@ -26,7 +27,7 @@ class Once:
 
     def new_rows(self, partition: int, rows: pa.Table, *, is_label: bool) -> pa.Table:
         """Those that were not taken in before; they count as taken in now."""
-        names = (PARTITION, OFFSET) if is_label else ("source_partition", "source_offset")
+        names = (PARTITION, OFFSET) if is_label else (SOURCE_PARTITION, SOURCE_OFFSET)
         source, offset = (ints(rows, name) for name in names)
         new = np.ones(len(rows), bool)
         reached = self._next.setdefault(partition, {})

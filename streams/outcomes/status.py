@@ -63,7 +63,7 @@ def label_status(reader: History, name: str) -> LabelStatus:
         position = _last_position(reader, topic, partition)
         if position is not None:
             tally.restore(position)
-            clock = max(clock, position["newest"])
+            clock = max([clock, *(time for name, time in position.items() if name.startswith("reached."))])
             for kind in _WAITING:
                 held[kind] += position[f"held.{kind}"]
     delays = {f"p{round(q * 100)}": _seconds(tally.quantile(q)) for q in (0.5, 0.9, 0.99)}

@@ -168,7 +168,7 @@ def test_what_is_no_label_is_rejected_by_the_intake():
         ("label_intake", "no_id"): 1,
         ("label_intake", "bad_label"): 2,
         ("label_intake", "out_of_range"): 1,
-        ("label_intake", "unknown_framing"): 1,
+        ("label_intake", "unknown_schema"): 1,
     }
     assert {r.topic for r in driver.rejections()} == {"orders.labels"}
     assert [(o.event_id, o.label_time) for o in driver.outcomes()] == [("o5", START)]
