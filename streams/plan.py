@@ -61,6 +61,7 @@ class Plan:
     """By topic suffix: events, validated, features, predictions; if declared, labels, outcomes and label-requests."""
     event_id: str
     event_key: str
+    event_time: str
     target: Target
     make_stages: Callable[[], Sequence[Stage]] = field(repr=False)
     topic_tables: Sequence[TopicTable] = ()
@@ -81,8 +82,8 @@ class Plan:
     """Builds what joins labels, without state; None where no labels are declared."""
     idle_seconds: float = 0.2
     """How long a partition of events must have been quiet before windows on other keys go on without it."""
-    profiled: bool = False
-    """Whether profiles of windows are written to P.profiles."""
+    profile_window: int | None = None
+    """How many microseconds of event time a window of P.profiles has; None where there are no profiles."""
     watch: Watch | None = field(default=None, repr=False)
     """How windows of events are watched for drift; None where that is not declared."""
 
@@ -192,7 +193,7 @@ class Plan:
         return [spec for spec in specs if spec.name not in unwritten]
 
     def _drift_topics(self) -> list[TopicSpec]:
-        if self.watch is None and not self.profiled:
+        if self.profile_window is None:
             return []
         wide = {"max.message.bytes": str(4 * 1024 * 1024)}
         # Their order across the pipeline's partitions matters, and one control plane reads them: one partition.

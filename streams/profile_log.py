@@ -33,7 +33,7 @@ def profile_messages(
     headers: list[Headers | None] = []
     for profile in ordered:
         # More of this window follows: only the last record may say that it was left behind.
-        most = max(reached.values()) if profile is ordered[-1] else profile.scope.window_end - 1
+        most = max(reached.values(), default=0) if profile is ordered[-1] else profile.scope.window_end - 1
         times = {str(partition): min(time, most) for partition, time in sorted(reached.items())}
         headers.append([(TASK, str(task).encode()), (REACHED, json.dumps(times).encode())])
     return keys, values, headers

@@ -18,8 +18,9 @@ from tidemill.schemas.batch import Batch, Origin, Processed
 from tidemill.schemas.codec import Codec
 from tidemill.schemas.resolver import SchemaSource
 from tidemill.streams.outcomes.scored import ScoredPredictions
-from tidemill.streams.plan import SCORED, STAGES, Plan
+from tidemill.streams.plan import LABELLED, SCORED, STAGES, Plan
 from tidemill.streams.ports import ChangelogEntry, LogReader, Output, Prepared, Records, StageCounts
+from tidemill.streams.rejection_profiles import RejectionProfiles
 from tidemill.streams.rejections import RejectedRow, refused_later, rejected_output
 from tidemill.streams.state import PartitionState
 from tidemill.streams.state_watch import StateSize
@@ -69,6 +70,9 @@ class Task:
         self._columns = {name: plan.output_contract(name).arrow.names for name in self._encoders}
         self._is_source = stages[0] == STAGES[0]
         self._scored = self._make_scored() if STAGES[2] in stages else None
+        self._profiles = None
+        if plan.profile_window is not None and stages[0] not in LABELLED:
+            self._profiles = RejectionProfiles(plan, stages, plan.profile_window)
         self._state: dict[int, PartitionState] = {}
 
     def _make_scored(self) -> ScoredPredictions | None:
@@ -99,6 +103,8 @@ class Task:
         self._state.pop(partition, None)
         if self._scored is not None:
             self._scored.drop(partition)
+        if self._profiles is not None:
+            self._profiles.drop(partition)
         for stage in self._stages:
             stage.drop(partition)
 
@@ -134,6 +140,7 @@ class Task:
     ) -> list[Output]:
         """Take the batch through the stages; returns all that they write, and what they reject."""
         outputs: list[Output] = []
+        given = batch
         for stage in self._stages:
             if not len(batch):
                 break
@@ -145,6 +152,8 @@ class Task:
             batch = processed.accepted
             if stage.name in self._written:
                 outputs += self._emit(stage.name, batch, records)
+        if self._profiles is not None:
+            outputs += self._profiles.output(given, rejected)
         if rejected:
             originals = None if self._is_source else self._reader
             outputs.append(rejected_output(self.plan, rejected, originals))

@@ -190,6 +190,7 @@ class Pipeline:
             contracts=contracts,
             event_id=self.events.id,
             event_key=self.events.key,
+            event_time=self.events.time,
             target=target,
             make_stages=make_stages,
             topic_tables=topic_tables,
@@ -203,7 +204,7 @@ class Pipeline:
             late_tables=[table.name for table in enrichment.plan.joined_after],
             idle_seconds=self.idle_seconds,
             make_outcomes=None if self.model is None else lambda: self._outcomes(features, target),
-            profiled=self.profiles is not None,
+            profile_window=None if self.profiles is None else self.profiles.windows(features).window,
             watch=self._watch(target, self.model.features if self.model else ()),
         )
 

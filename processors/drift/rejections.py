@@ -21,8 +21,8 @@ _FEWEST_ROWS = 100
 class Rejections:
     """No model is made of rejections, so what is usual is learnt: the share in the windows before, by slice.
 
-    A window without any rejection has no profile of them and is not judged. A window that brings an alarm is not
-    learnt from, unless it is one of as many in a row as are remembered: then it has become usual.
+    A window that brings an alarm is not learnt from, unless it is one of as many in a row as are remembered: then it
+    has become usual.
     """
 
     def __init__(self, declared: Drift) -> None:

@@ -44,11 +44,12 @@ PAYMENT = {
 }
 
 
-def declare(profiles=None, **labels):
+def declare(profiles=None, checks=(), **labels):
     given = {"id": "id", "label": pl.col("paid"), "classes": ["no", "yes"], "time": "at", "within": "1d", **labels}
     return tm.Pipeline(
         "orders",
         tm.Events(ORDER, key="customer", time="at", id="id"),
+        checks=checks,
         features=[tm.fields("amount", "value"), tm.window("customer", over="1h", orders=tm.count())],
         labels=tm.Labels(PAYMENT, **given),
         model=tm.Model(LogisticRegression(), ["amount", "orders"], prior={"no": 0.75, "yes": 0.25}),
@@ -228,7 +229,8 @@ def test_profiles_add_up_to_those_of_all_rows(stages):
     assert all(delta is not None for delta in deltas)
     merged = {}
     for delta in deltas:
-        merged.setdefault(delta.key, []).append(delta.profile)
+        if delta.key.kind != "rejections":
+            merged.setdefault(delta.key, []).append(delta.profile)
     rows = driver.table("features").join(
         driver.table("predictions").drop_columns(["event_key", "event_time"]), ["event_id"], join_type="inner"
     )
@@ -266,6 +268,38 @@ def test_profiles_add_up_to_those_of_all_rows(stages):
     kinds = Counter((key.kind, bool(key.slice)) for key in merged)
     assert kinds[("features", False)] == 3
     assert kinds[("outcomes", True)] >= 3
+
+
+@pytest.mark.parametrize("stages", ["all", "each"])
+@pytest.mark.parametrize("batch", [1, 7, 1_000])
+def test_rejections_are_profiled_in_the_window_that_their_partition_had_reached(stages, batch):
+    pipeline = declare(tm.Profiles(window="6h"), [tm.check("is_paid", pl.col("amount") >= 0)], within="2d")
+    driver = tm.testing.Driver(pipeline, stages=stages, now=START + timedelta(days=300))
+    expected = Counter()
+    for n in range(60):
+        # All are of one partition. What is rejected says that it is of any time.
+        if n % 5 == 2:
+            made_up = [START - timedelta(days=90), START + timedelta(days=900), START + timedelta(hours=n / 2)][n % 3]
+            driver.send([{**order(3 * n), "at": made_up, "amount": -1.0}])
+            expected[(n - 1) // 12, "check_failed"] += 1
+        else:
+            driver.send([order(3 * n, n / 2)])
+        if n == 33:
+            driver.send_bytes(b"nonsense", key=b"c0")
+            expected[n // 12, "unknown_framing"] += 1
+    driver.run(batch)
+    found, windows = Counter(), set()
+    for record in driver.records("profiles"):
+        delta = read_delta(record)
+        if delta.key.kind == "rejections":
+            assert not delta.reached
+            window = (delta.key.start - int(START.timestamp() * 1000)) // (6 * 3_600_000)
+            windows.add(window)
+            for reason, count in delta.profile.categories["reason"].top():
+                found[window, reason] += count
+    assert found == expected
+    assert sum(found.values()) == len(driver.rejections()) == 13
+    assert windows == {0, 1, 2, 3, 4}
 
 
 def test_how_labels_stand():
