@@ -51,8 +51,9 @@ class Pipeline:
     publishes less costs less, but then all its stages run in one worker, models cannot be trained on served features,
     and a replay has no features to compare with. Predictions are always published.
 
-    `drift` is what is looked for by `tidemill control`; () is nothing. By default it is all that the pipeline has
-    something for, but nothing is watched unless it is declared.
+    `profiles` has windows of events written to P.profiles as sketches, and `drift` is what `tidemill control` looks for
+    in them. Either one is enough: by default windows are days, and all is looked for that the pipeline has something
+    for; `drift=()` is nothing.
 
     `idle` matters to windows on other keys than the events': how long a partition must have been quiet before the
     others' events are counted without waiting for it.
@@ -118,17 +119,18 @@ class Pipeline:
 
     @property
     def drift(self) -> tuple[Drift, ...]:
-        """What is looked for: as declared, or else all that the pipeline has something for."""
+        """What is looked for: as declared, or else, if there are profiles, all that the pipeline has something for."""
         has = {"model": self.model is not None, "labels": self.labels is not None}
-        if self._drift is None:
+        if self._drift is None and self.profiles is not None:
             return default_policy(**has, classes=bool(self.target().classes))
-        return self._drift
+        return self._drift or ()
 
     def _watch(self, target: Target, features: Sequence[str]) -> Watch | None:
-        """How windows are watched; None where no drift is declared."""
-        if not self._drift or self.profiles is None:
+        """How windows are watched; None where nothing is looked for."""
+        declared = self.drift
+        if not declared or self.profiles is None:
             return None
-        declared, grace = self._drift, duration(self.profiles.grace)
+        grace = duration(self.profiles.grace)
         check_policy(
             declared,
             model=self.model is not None,

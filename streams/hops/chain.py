@@ -9,7 +9,7 @@ from tidemill.streams.hops.recorded import RecordedHop
 from tidemill.streams.hops.split import SplitTask
 from tidemill.streams.hops.tasks import make_task
 from tidemill.streams.memory import MemoryLog, MemoryReader
-from tidemill.streams.plan import STAGES, Plan
+from tidemill.streams.plan import LABELLED, STAGES, Plan
 from tidemill.streams.ports import History, Output, Prepared, Records
 
 
@@ -26,7 +26,9 @@ class Chain:
             topics = [plan.hop_topic(key) for key in plan.hops]
             self._hops = {(t, p): RecordedHop(recorded, t, p) for t in topics for p in range(partitions)}
         reader = MemoryReader(MemoryLog({plan.topic(t): partitions for t in ("changelog", "events")}))
-        parts = [[stage for stage in segment if stage != STAGES[2]] for segment in plan.segments]
+        parts = [
+            [stage for stage in segment if stage != STAGES[2]] for segment in plan.segments if segment[0] not in LABELLED
+        ]
         tasks = [make_task(plan, part, schemas, reader, lambda _: None, partitions) for part in parts]
         for task in tasks:
             for partition in range(partitions):

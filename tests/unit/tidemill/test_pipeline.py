@@ -234,10 +234,12 @@ def test_drift_is_watched_if_it_is_declared(declare):
 
 
 def test_by_default_all_is_looked_for_that_there_is_something_for(declare, schemas):
-    kinds = [drift.kind for drift in declare().drift]
+    assert declare().drift == ()
+    kinds = [drift.kind for drift in declare(profiles=tm.Profiles()).drift]
     assert kinds[-1] == "concept_drift"
     assert len(kinds) >= 5
-    assert declare(drift=()).drift == ()
+    assert declare(profiles=tm.Profiles(), drift=()).drift == ()
+    assert declare(profiles=tm.Profiles()).plan().watch is not None
     assert declare(drift=[tm.missing_rate()]).drift == (tm.missing_rate(),)
 
 
