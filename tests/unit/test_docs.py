@@ -1,6 +1,7 @@
 """The documentation says what is so: its examples run, its links lead somewhere, its lists are complete."""
 
 import ast
+import inspect
 import json
 import re
 import runpy
@@ -9,13 +10,18 @@ from datetime import UTC, datetime
 from importlib.resources import files
 from pathlib import Path
 
+import polars as pl
 import pytest
 import typer
+from sklearn.linear_model import LogisticRegression
 
 import tidemill as tm
 from tidemill.cli import app
+from tidemill.processors.outcomes.intake import BAD_LABEL, EMPTY, NO_ID
+from tidemill.processors.outcomes.tally import KINDS
 from tidemill.schemas.codec import Reason
 from tidemill.schemas.matching import Rule
+from tidemill.streams.access import ROLES, TOPIC, grants
 from tidemill.streams.control_metrics import ControlMetrics
 from tidemill.streams.metrics import Metrics
 from tidemill.streams.rejections import HEADERS
@@ -28,6 +34,28 @@ BLOCK = re.compile(
 )
 INDENTED = re.compile(r"(?:^ {4}.*\n)+", re.MULTILINE)
 LINK = re.compile(r"(?<!!)\[[^\]]*\]\(([^)\s]+)\)")
+
+ID = {"name": "id", "type": "string"}
+AT = {"name": "at", "type": {"type": "long", "logicalType": "timestamp-millis"}}
+OTHER = {"name": "other", "type": ["null", "string"], "default": None}
+SIZE = {"name": "size", "type": "double"}
+SHOPS = tm.topic_table("NAME", tm.Contract.parse({"type": "record", "name": "Shop", "fields": [ID, SIZE]}), key=["id"])
+WHOLE = tm.Pipeline(
+    "P",
+    tm.Events({"type": "record", "name": "Event", "fields": [ID, AT, OTHER, SIZE]}, key="id", time="at", id="id"),
+    tables=[SHOPS],
+    features=[tm.fields("size"), tm.window("other", over="1h", others=tm.count())],
+    labels=tm.Labels(
+        {"type": "record", "name": "Label", "fields": [ID, OTHER]},
+        id="id",
+        label=pl.lit(value=True),
+        annotator="other",
+        annotators=tm.Annotators(),
+    ),
+    model=tm.Model(LogisticRegression(), ["size"]),
+    drift=[tm.data_drift()],
+)
+"""A pipeline that has every kind of topic."""
 
 page = pytest.mark.parametrize("path", PAGES, ids=lambda path: str(path.relative_to(CHECKOUT)))
 
@@ -226,8 +254,12 @@ def reasons_in_code():
     for source in checks.iterdir():
         if source.name.endswith(".py"):
             found |= set(re.findall(r'Check\(\s*f?"[^"]*",\s*"([a-z_]+)"', source.read_text(encoding="utf-8")))
+    for source in files("tidemill.processors").joinpath("outcomes").iterdir():
+        if source.name.endswith(".py"):
+            refused = r'refused?\(\s*\w+, "([a-z_]+)"'
+            found |= set(re.findall(refused, source.read_text(encoding="utf-8")))
     found |= {"check_failed", "enrichment_failed", "no_model", "model_raised", "model_not_finite", "model_deadline"}
-    return found
+    return found | {NO_ID, BAD_LABEL}
 
 
 def test_every_reason_code_is_in_the_reference_and_in_the_code():
@@ -237,6 +269,18 @@ def test_every_reason_code_is_in_the_reference_and_in_the_code():
     sources = [p for room in ("schemas", "processors", "streams") for p in (CHECKOUT / room).rglob("*.py")]
     code = "".join(p.read_text(encoding="utf-8") for p in sources)
     assert [reason for reason in told if f'"{reason}"' not in code] == []
+
+
+def test_every_stage_is_named_beside_the_reason_codes():
+    reference = text_of("docs/reference/errors.md")
+    stages = [stage.replace("_by_other", "_by_FIELD") for stage in WHOLE.plan().stages]
+    assert [stage for stage in stages if f"`{stage}`" not in reference] == []
+
+
+def test_every_count_of_labels_is_in_the_reference():
+    counts = text_of("docs/reference/labels.md").partition("## Counts")[2].partition("\n## ")[0]
+    assert re.findall(r"^\| `(\w+)` \|", counts, re.MULTILINE) == list(KINDS)
+    assert f"`{EMPTY}`" in counts
 
 
 def test_every_rule_of_compatibility_is_in_the_reference():
@@ -256,18 +300,67 @@ def test_every_metric_is_in_the_reference():
 
 def test_every_topic_and_header_is_in_the_reference():
     reference = text_of("docs/reference/topics.md")
-    label = {"type": "record", "name": "Label", "fields": [{"name": "id", "type": "string"}]}
-    event = {
-        **label,
-        "name": "Event",
-        "fields": [*label["fields"], {"name": "at", "type": {"type": "long", "logicalType": "timestamp-millis"}}],
-    }
-    import polars as pl
-
-    plan = tm.Pipeline(
-        "P", tm.Events(event, key="id", time="at", id="id"), labels=tm.Labels(label, id="id", label=pl.lit(value=True))
-    ).plan()
-    told = set(re.findall(r"^\| `(P\.[\w-]+)` \|", reference, re.MULTILINE))
-    assert {"P.by-FIELD", "P.enriched"} < told
-    assert {spec.name for spec in plan.topics()} <= told
+    told = set(re.findall(r"^\| `(P\.[\w-]+)` \|", reference.partition("## Contracts")[0], re.MULTILINE))
+    templates = {"P.by-FIELD", "P.table-NAME"}
+    topics = {spec.name for spec in WHOLE.plan().topics()}
+    assert {name for name in topics if not name.startswith(("P.by-", "P.table-"))} == told - templates
+    assert templates < told
     assert [header for header in HEADERS.values() if f"`{header}`" not in reference] == []
+
+
+@pytest.mark.parametrize("role", ROLES)
+def test_what_a_role_may_read_and_write_is_told(role):
+    row = re.search(rf"^\| {role} \| ((?:Read|Write): .*?) \|", text_of("docs/how-to/secure.md"), re.MULTILINE)[1]
+    for operation in ("Read", "Write"):
+        told = re.search(rf"{operation}: (.*?)(?:\. |\.?$)", row)
+        names = set() if told is None else set(re.findall(r"`([\w-]+)`", told[1]))
+        granted = {
+            grant.name.removeprefix("P.").replace("by-other", "by-FIELD")
+            for grant in grants(WHOLE.plan(), role, "somebody")
+            if grant.resource == TOPIC and grant.operation == operation.lower()
+        }
+        # Everyone reads those.
+        assert granted - ({"schemas"} if operation == "Read" else set()) == names
+
+
+def test_every_generated_field_is_in_the_reference():
+    generated = text_of("docs/reference/topics.md").partition("## Contracts")[2].partition("\n## ")[0]
+    for topic in ("predictions", "outcomes"):
+        row = re.search(rf"^\| `P\.{topic}` \| (.*) \|$", generated, re.MULTILINE)[1]
+        names = [name for name in WHOLE.plan().contracts[topic].arrow.names if name not in WHOLE.model.features]
+        told = [re.sub("^probability_.*", "probability_CLASS", name) for name in names]
+        assert [name for name in told if f"`{name}`" not in row] == []
+
+
+@pytest.mark.parametrize(
+    ("declared", "path"),
+    [
+        (tm.Pipeline, "pipeline"),
+        (tm.Events, "pipeline"),
+        (tm.Labels, "pipeline"),
+        (tm.Profiles, "pipeline"),
+        (tm.Model, "pipeline"),
+        (tm.Annotators, "labels"),
+    ],
+)
+def test_every_parameter_is_in_its_table(declared, path):
+    name = declared.__name__
+    section = text_of(f"docs/reference/{path}.md").partition(f"## `{name}`\n")[2].partition("\n## ")[0]
+    signature, _, table = section.partition("| parameter |")
+    told = {word for cell in re.findall(r"^\| (`[^|]*`) \|", table, re.MULTILINE) for word in re.findall(r"\w+", cell)}
+    parameters = set(inspect.signature(declared).parameters)
+    assert parameters == told
+    assert [each for each in parameters if not re.search(rf"\b{each}\b", signature)] == []
+
+
+@pytest.mark.parametrize("declared", [tm.Client, tm.Prediction, tm.Outcome, tm.Rejection], ids=lambda it: it.__name__)
+def test_what_programs_use_is_in_the_reference(declared):
+    reference = text_of("docs/reference/client.md")
+    methods = {name for name, it in vars(declared).items() if inspect.isfunction(it) and not name.startswith("_")}
+    names = methods | set(getattr(declared, "__dataclass_fields__", ()))
+    assert [name for name in names if not re.search(rf"`{name}[`(]", reference)] == []
+
+
+def test_all_of_the_package_is_listed():
+    listed = text_of("docs/reference/pipeline.md").partition("## Everything in `tidemill`")[2]
+    assert set(re.findall(r"`(\w+)`", listed)) == set(tm.__all__)
