@@ -33,6 +33,8 @@ _READS = {
         "retries",
         "changelog",
         "models",
+        "model-artefacts",
+        "profiles",
         "drift-alerts",
     ),
 }

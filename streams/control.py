@@ -15,13 +15,16 @@ from tidemill.streams.alerts import ACTIONS, ALERTS
 from tidemill.streams.control_connection import Login, login_of
 from tidemill.streams.control_plane import ControlPlane
 from tidemill.streams.kafka.connection import Connection
+from tidemill.streams.kafka.follower import Follower
+from tidemill.streams.kafka.reader import KafkaReader
 from tidemill.streams.ports import LogRecord
 from tidemill.streams.profile_log import PROFILES
 
 STATE = "control"
 """The topic of the state's changelog, by suffix."""
-_MOST_PENDING = 500
 _MOST_BYTES = 4 * 1024 * 1024
+_SECONDS_FOR_A_RECORD = 5
+"""How long a record that Faust has seen may take to come; then the timer goes on."""
 _SESSION_SECONDS = 6
 """The least that brokers allow: for so long a control plane that was killed holds up the next one."""
 log = logging.getLogger(__name__)
@@ -61,16 +64,19 @@ class _App(faust.App):
 class ControlApp:
     """The application around a plane. State lives in a Faust table, whose changelog is P.control.
 
-    An event is given back as read after the alerts that it led to, and then the state, are acknowledged by the brokers.
+    Faust says who is at work, keeps the state, and wakes the plane up. What is read are the logs themselves, from the
+    place up to which the state has them: Faust may pass over a record when it takes partitions over, and where it goes
+    on is what it committed, not what is in the state.
+
     So that the state's entries stay in order they are in one table of one partition, and are sent and awaited here.
     """
 
     def __init__(self, name: str, connection: Connection, plane: ControlPlane[Any], options: ControlOptions) -> None:
-        self._plane, self._options = plane, options
+        self._connection, self._plane, self._options = connection, plane, options
+        self._reader = KafkaReader(connection)
         self._lock = asyncio.Lock()
         self._heard = time.monotonic()
-        self._term = 0
-        self._pending: list[Any] = []
+        self._logs: dict[str, tuple[Follower, Callable[[LogRecord], None]]] = {}
         self.app = app = _application(f"{name}.control", connection)
         self._profiles = _topic(app, f"{name}.{PROFILES}")
         self._actions = _topic(app, f"{name}.{ACTIONS}")
@@ -83,72 +89,95 @@ class ControlApp:
             use_partitioner=True,
             changelog_topic=_topic(app, f"{name}.{STATE}"),
         )
-        app.agent(self._profiles, name="profiles")(self._agent(plane.profile))
-        app.agent(self._actions, name="actions")(self._agent(plane.action))
+        app.agent(self._profiles, name="profiles")(self._wake)
+        app.agent(self._actions, name="actions")(self._wake)
         app.timer(1.0, name="silence")(self._tick)
         app.on_partitions_revoked.connect(self._revoked)
         app.on_rebalance_complete.connect(self._assigned)
 
-    def _agent(self, read: Callable[[LogRecord], None]) -> Callable[[Any], Any]:
-        async def agent(stream: Any) -> None:
-            # Acknowledged here: by itself Faust would do so even if what follows fails.
-            async for event in stream.noack().events():
-                try:
-                    read(_record(event))
-                    self._heard = time.monotonic()
-                    self._pending.append(event)
-                    if len(self._pending) >= _MOST_PENDING or stream.channel.queue.empty():
-                        await self.flush()
-                except Exception as error:
-                    await self.app.crash(error)
-                    raise
+    async def _wake(self, stream: Any) -> None:
+        # Acknowledged here: by itself Faust would do so even if what follows fails.
+        async for event in stream.noack().events():
+            try:
+                await self._read_past(event.message.topic, event.message.offset)
+                event.ack()
+            except Exception as error:
+                await self.app.crash(error)
+                raise
 
-        return agent
+    async def _read_past(self, topic: str, offset: int) -> None:
+        deadline = time.monotonic() + _SECONDS_FOR_A_RECORD
+        while topic in self._logs and self._logs[topic][0].next_offset <= offset and time.monotonic() < deadline:
+            if not await self.advance():
+                await asyncio.sleep(0.02)
 
-    async def flush(self) -> None:
-        """Write what the records in hand have led to, then give them back as read."""
+    async def advance(self) -> bool:
+        """Read on, write what follows from it, and say whether there was anything to read."""
         async with self._lock:
-            term, pending, self._pending = self._term, self._pending, []
-            if not self._plane.active:
-                return
-            alerts, entries = self._plane.drain()
-            sent = [await self._alerts.send(key=k, value=v, headers=h, partition=0) for k, v, h in alerts]
-            await asyncio.gather(*sent)
-            kept = []
-            for key, value in entries:
-                kept.append(self._table.send_changelog(0, key, value))
-                if value is None:
-                    self._table.data.pop(key, None)
-                else:
-                    self._table.data[key] = value
-            await asyncio.gather(*kept)
-            if term == self._term:
-                for event in pending:
-                    event.ack()
+            count = 0
+            for follower, take in list(self._logs.values()):
+                for record in follower.poll():
+                    take(record)
+                    count += 1
+            await self._write()
+            return count > 0
+
+    async def _write(self) -> None:
+        if not self._plane.active:
+            return
+        alerts, entries = self._plane.drain()
+        sent = [await self._alerts.send(key=k, value=v, headers=h, partition=0) for k, v, h in alerts]
+        await asyncio.gather(*sent)
+        kept = []
+        for key, value in entries:
+            kept.append(self._table.send_changelog(0, key, value))
+            if value is None:
+                self._table.data.pop(key, None)
+            else:
+                self._table.data[key] = value
+        await asyncio.gather(*kept)
+
+    def _profile(self, record: LogRecord) -> None:
+        self._heard = time.monotonic()
+        self._plane.profile(record)
 
     async def _tick(self) -> None:
         self._options.beat()
-        if self._pending:
-            # A queue that is emptied by a rebalance never tells its agent that it is empty.
-            await self.flush()
-        silence, idle = time.monotonic() - self._heard, self._options.idle_ms
-        if idle is None or silence * 1000 <= idle or not self._plane.active or not await self._all_read():
+        if await self.advance() or not self._plane.active:
             return
-        self._plane.silence(round(silence * 1000))
-        await self.flush()
+        silence, idle = time.monotonic() - self._heard, self._options.idle_ms
+        if idle is None or silence * 1000 <= idle or not await self._all_read():
+            return
+        async with self._lock:
+            if self._plane.active:
+                self._plane.silence(round(silence * 1000))
+                await self._write()
 
     async def _all_read(self) -> bool:
         """Whether nothing is left to read, asked of the brokers now: an unreachable cluster is not a silent one."""
-        consumer = self.app.consumer
-        mine = [tp for tp in consumer.assignment() if tp.topic == self._profiles.get_topic_name()]
-        ends = await consumer.highwaters(*mine)
-        return all([(await consumer.position(tp) or 0) >= ends[tp] for tp in mine])
+        topic = self._profiles.get_topic_name()
+        try:
+            end = await asyncio.to_thread(self._reader.end, topic, 0)
+        except StreamError as error:
+            log.warning("%s", error)
+            return False
+        return topic in self._logs and self._logs[topic][0].end >= end
+
+    def close(self) -> None:
+        """Release the connections."""
+        self._reader.close()
+        self._close_logs()
+
+    def _close_logs(self) -> None:
+        for follower, _ in self._logs.values():
+            follower.close()
+        self._logs = {}
 
     async def _revoked(self, *_: Any, **__: Any) -> None:
-        self._term += 1
-        self._pending = []
-        self._plane.end()
-        self._table.data.clear()
+        async with self._lock:
+            self._close_logs()
+            self._plane.end()
+            self._table.data.clear()
 
     async def _assigned(self, *_: Any, **__: Any) -> None:
         name = self._profiles.get_topic_name()
@@ -158,8 +187,14 @@ class ControlApp:
             return
         if len(mine) != self.app.consumer.topic_partitions(name):
             raise StreamError(f"{name} has several partitions, and another control plane reads some of them: stop one")
-        self._heard = time.monotonic()
-        self._plane.begin(dict(self._table.data.items()))
+        async with self._lock:
+            self._heard = time.monotonic()
+            plane = self._plane
+            plane.begin(dict(self._table.data.items()))
+            actions = self._actions.get_topic_name()
+            profiles_log = Follower(self._connection, name, plane.next_profile)
+            actions_log = Follower(self._connection, actions, plane.next_action)
+            self._logs = {name: (profiles_log, self._profile), actions: (actions_log, plane.action)}
         log.info("at work")
 
 
@@ -201,14 +236,6 @@ def _topic(app: faust.App, name: str) -> Any:
     return app.topic(name, key_type=bytes, value_type=bytes, key_serializer="raw", value_serializer="raw")
 
 
-def _record(event: Any) -> LogRecord:
-    message = event.message
-    headers = list(message.headers.items()) if isinstance(message.headers, dict) else list(message.headers or [])
-    return LogRecord(
-        message.partition, message.offset, round(message.timestamp * 1000), message.key, message.value, headers
-    )
-
-
 def run_control(
     name: str, connection: Connection, plane: ControlPlane[Any], options: ControlOptions, stop: Callable[[], bool]
 ) -> None:
@@ -233,10 +260,11 @@ async def _run(
                 starting.result()
             await asyncio.sleep(0.1)
         if not app.crashed:
-            await control.flush()
+            await control.advance()
     finally:
         starting.cancel()
         await app.stop()
+        control.close()
     if app.crashed:
         reason = app.crash_reason
         raise StreamError(f"the control plane has failed: {type(reason).__name__}: {connection.hide(str(reason))}")

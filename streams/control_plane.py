@@ -43,6 +43,16 @@ class ControlPlane(Generic[T]):
         self._state.restore({key.decode(): value for key, value in entries.items()})
         self._show()
 
+    @property
+    def next_profile(self) -> int:
+        """The offset of the first record of P.profiles, which has one partition, that is not in the state."""
+        return self._running.windows.places.get(0, -1) + 1
+
+    @property
+    def next_action(self) -> int:
+        """The same of P.alert-actions."""
+        return self._running.next_action
+
     def end(self) -> None:
         """Somebody else takes over: forget everything."""
         self._state = None

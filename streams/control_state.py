@@ -47,6 +47,8 @@ class ControlState(Generic[T]):
         self._gone: list[WindowKey] = []
         self._moved = False
         self._told: list[Incident] = []
+        self.next_action = 0
+        """The offset of the first action that was not seen."""
 
     def take(self, delta: Delta[T]) -> None:
         """A profile of a partition."""
@@ -62,6 +64,9 @@ class ControlState(Generic[T]):
 
     def act(self, action: Action) -> None:
         """Somebody's action."""
+        if action.place < self.next_action:
+            return
+        self.next_action, self._moved = action.place + 1, True
         self._told += self.incidents.act(action)
 
     def silence(self, milliseconds: int) -> None:
@@ -81,6 +86,7 @@ class ControlState(Generic[T]):
                 "windows": self.windows.progress(),
                 "sequences": self._sequences.saved(),
                 "judge": self._judge.save(),
+                "next_action": self.next_action,
             }
             step.entries.append((_PROGRESS, json.dumps(progress).encode()))
         step.entries += [(f"{_WINDOW}{key}", None) for key in self._gone if key in self._saved]
@@ -100,6 +106,7 @@ class ControlState(Generic[T]):
             self.windows.restore(progress["windows"], windows)
             self._sequences.restore(progress["sequences"])
             self._judge.restore(progress["judge"])
+            self.next_action = progress["next_action"]
         else:
             self.windows.take_back(windows)
         self._saved = set(windows)

@@ -71,7 +71,8 @@ class StateWatch:
             raise StateTooLarge(
                 f"the state of {len(sizes)} partitions takes {total / 1e6:,.0f} MB for {keys:,} keys, and this worker"
                 f" may hold {self._limit / 1e6:,.0f} MB (--max-state); what helps: workers on more machines, shorter"
-                " windows and a shorter unique(), a coarser resolution, or a higher limit if there is memory"
+                " windows, a shorter unique() or within of the labels, a coarser resolution, or a higher limit if there"
+                " is memory"
             )
 
 

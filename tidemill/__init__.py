@@ -50,7 +50,7 @@ from tidemill.processors.sanity_check import (
     present,
     unique,
 )
-from tidemill.results import Outcome, Prediction, Rejection
+from tidemill.results import Alert, Outcome, Prediction, Rejection
 from tidemill.schemas.contract import Contract
 from tidemill.schemas.errors import (
     BrokerError,
@@ -67,6 +67,7 @@ __version__ = _version("tidemill")
 
 __all__ = [
     "Access",
+    "Alert",
     "Annotators",
     "BrokerError",
     "Client",

@@ -108,7 +108,9 @@ def learn(
         left_out, rows = {}, join_labels(once, arrived, label_id=labels.id, label=labels.label)
     train_rows, test_rows = _split(rows, stretch.until)
     target = pipeline.target()
-    made = fit(model.estimator, list(model.features), target, train_rows, test_rows, pipeline=pipeline.name)
+    slices = () if pipeline.profiles is None else tuple(pipeline.profiles.slices)
+    features_seen = list(model.features)
+    made = fit(model.estimator, features_seen, target, train_rows, test_rows, pipeline=pipeline.name, slices=slices)
     if not force:
         _require_better(made)
     event = {

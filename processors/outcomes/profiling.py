@@ -1,6 +1,6 @@
 """What the rows of a batch add to the profiles of their windows: of features, predictions and outcomes, by slice."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -17,7 +17,7 @@ from tidemill.processors.drift.profile import (
     profile_of_predictions,
 )
 from tidemill.processors.drift.quality import class_places
-from tidemill.processors.drift.slices import slices_of
+from tidemill.processors.drift.slices import slice_name, slices_of
 from tidemill.processors.online_inference.target import Target
 from tidemill.processors.outcomes.answers import LABEL
 from tidemill.processors.outcomes.early import LABEL_TIME
@@ -40,12 +40,22 @@ class ProfileWindows:
 class Profiler:
     """Makes profiles of rows with the model's features, the prediction fields, the event's time and place.
 
+    Profiles and slices have features by their own names, whatever their columns are called here.
+
     An event counts in the window of its own time, its outcome as well. Of an event's labels the first one counts: what
     has been added cannot be taken back.
     """
 
-    def __init__(self, pipeline: str, windows: ProfileWindows, features: Sequence[str], target: Target) -> None:
-        self._pipeline, self._windows = pipeline, windows
+    def __init__(
+        self,
+        pipeline: str,
+        windows: ProfileWindows,
+        features: Sequence[str],
+        columns: Mapping[str, str],
+        target: Target,
+    ) -> None:
+        """`columns` tells the column of each feature, of those by which slices are cut as well."""
+        self._pipeline, self._windows, self._columns = pipeline, windows, columns
         self._features, self._target = list(features), target
 
     def of_predictions(self, rows: pa.Table) -> list[Profile]:
@@ -54,7 +64,9 @@ class Profiler:
         for scope, here in self._scopes(rows):
             versions = ",".join(sorted(pc.unique(here[_VERSION]).to_pylist()))
             whole = Scope(self._pipeline, *scope, versions)
-            made.append(profile_of(here, "features", self._features, whole))
+            shown = [*(self._columns[name] for name in self._features), SOURCE_PARTITION, SOURCE_OFFSET]
+            named = here.select(shown).rename_columns([*self._features, SOURCE_PARTITION, SOURCE_OFFSET])
+            made.append(profile_of(named, "features", self._features, whole))
             made += [
                 profile_of_predictions(mine, self._target, Scope(self._pipeline, *scope, version))
                 for version, mine in _by_version(here)
@@ -77,8 +89,9 @@ class Profiler:
             here = _chosen(rows, numbers == number)
             span = number * window // 1_000, (number + 1) * window // 1_000
             yield (*span, ""), here
-            for name, mine in slices_of(here, self._windows.slices):
-                yield (*span, name), mine
+            for field in self._windows.slices:
+                for value, mine in slices_of(here, self._columns[field]):
+                    yield (*span, slice_name(field, value)), mine
 
     def _sequence(self, rows: pa.Table) -> tuple[OutcomeBlock, ...]:
         """The outcomes in the order of their labels, in blocks; losses are log-losses, or absolute errors."""

@@ -64,9 +64,7 @@ class Outcomes:
         self._profiler = None
         if profiled is not None:
             name, windows, profiled_features = profiled
-            mine = [self._names[feature] for feature in profiled_features]
-            sliced = ProfileWindows(windows.window, tuple(self._names[field] for field in windows.slices))
-            self._profiler = Profiler(name, sliced, mine, target)
+            self._profiler = Profiler(name, windows, profiled_features, self._names, target)
         carried = [pa.field(self._names[f.name], f.type) for f in features]
         scores = [pa.field(name, pa.float64(), nullable=False) for name in target.columns()]
         predicted = [

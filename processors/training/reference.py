@@ -9,7 +9,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from tidemill.processors.drift import Profile, Scope, profile_of, profile_of_outcomes, profile_of_predictions
-from tidemill.processors.drift.slices import slices_of
+from tidemill.processors.drift.slices import slice_name, slices_of
 from tidemill.processors.online_inference.target import Target
 
 
@@ -42,7 +42,8 @@ def profiles_of_training(
 
 
 def _cut(scope: Scope, table: pa.Table, slices: Sequence[str]) -> list[tuple[Scope, pa.Table]]:
-    return [(scope, table), *((replace(scope, slice=name), rows) for name, rows in slices_of(table, slices))]
+    cut = [(slice_name(field, value), rows) for field in slices for value, rows in slices_of(table, field)]
+    return [(scope, table), *((replace(scope, slice=name), rows) for name, rows in cut)]
 
 
 def _scope(pipeline: str, table: pa.Table) -> Scope:

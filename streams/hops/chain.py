@@ -27,7 +27,9 @@ class Chain:
             self._hops = {(t, p): RecordedHop(recorded, t, p) for t in topics for p in range(partitions)}
         reader = MemoryReader(MemoryLog({plan.topic(t): partitions for t in ("changelog", "events")}))
         parts = [
-            [stage for stage in segment if stage != STAGES[2]] for segment in plan.segments if segment[0] not in LABELLED
+            [stage for stage in segment if stage != STAGES[2]]
+            for segment in plan.segments
+            if segment[0] not in LABELLED
         ]
         tasks = [make_task(plan, part, schemas, reader, lambda _: None, partitions) for part in parts]
         for task in tasks:

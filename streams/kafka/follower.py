@@ -1,4 +1,4 @@
-"""Following a topic of one partition from its beginning: models, schemas, reference tables."""
+"""Following a topic of one partition: models, schemas, reference tables, profiles."""
 
 from confluent_kafka import Consumer, KafkaError, TopicPartition
 
@@ -8,12 +8,17 @@ from tidemill.streams.ports import LogRecord
 
 
 class Follower:
-    """Hands out each committed record once, in order. `catch_up` waits for all that was there; `poll` never waits."""
+    """Hands out each committed record from `start` on once, in order.
 
-    def __init__(self, connection: Connection, topic: str) -> None:
+    `catch_up` waits for all that was there; `poll` never waits.
+    """
+
+    def __init__(self, connection: Connection, topic: str, start: int = 0) -> None:
         self._connection, self._topic = connection, topic
         self._consumer: Consumer | None = None
-        self.next_offset = 0
+        self.next_offset = start
+        self.end = 0
+        """The end of the topic when `poll` last came to it, transactions that are still open left out."""
 
     def catch_up(self) -> list[LogRecord]:
         """Everything from the last place to the end that the topic has now."""
@@ -33,6 +38,7 @@ class Follower:
                 "isolation.level": "read_committed",
                 "enable.auto.commit": False,
                 "auto.offset.reset": "earliest",
+                "enable.partition.eof": True,
             }
             self._consumer = Consumer(
                 self._connection.client(group_id="tidemill-follower", fetch_wait_max_ms=100) | settings
@@ -43,6 +49,8 @@ class Follower:
             error = message.error()
             if error is None:
                 records.append(record_of(message))
+            elif error.code() == KafkaError._PARTITION_EOF:
+                self.end = message.offset()
             elif error.fatal() or error.code() == KafkaError.TOPIC_AUTHORIZATION_FAILED:
                 raise translate(error, f"following {self._topic}", self._connection)
         if records:

@@ -57,7 +57,9 @@ def control(
     plan = load_pipeline(pipeline).plan()
     watch = plan.watch
     if watch is None:
-        raise DeclarationError(f"pipeline {plan.name} has nothing to watch: declare profiles=tm.Profiles(), and drift=[tm.data_drift(), ...] to choose")
+        raise DeclarationError(
+            f"pipeline {plan.name} has nothing to watch: declare profiles=tm.Profiles(), and drift=[...] to choose what"
+        )
     connection = Connection.from_environment(bootstrap_servers, DEFAULT_BOOTSTRAP)
     own = {plan.topic(suffix) for suffix in CONTROL_TOPICS}
     apply_topics(connection, [spec for spec in plan.topics() if spec.name in own])

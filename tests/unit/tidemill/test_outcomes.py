@@ -250,7 +250,7 @@ def test_profiles_add_up_to_those_of_all_rows(stages):
         )
         if key.slice:
             field, _, word = key.slice.partition("=")
-            assert field == "feature_value"
+            assert field == "value"
             inside = inside.filter(pl.col(named) == word)
         assert made.rows == len(inside) > 0
         table = inside.with_columns(pl.col("source_partition").cast(pl.Int32)).to_arrow()
@@ -268,6 +268,20 @@ def test_profiles_add_up_to_those_of_all_rows(stages):
     kinds = Counter((key.kind, bool(key.slice)) for key in merged)
     assert kinds[("features", False)] == 3
     assert kinds[("outcomes", True)] >= 3
+
+
+def test_profiles_call_features_by_their_own_names():
+    pipeline = tm.Pipeline(
+        "orders",
+        tm.Events(ORDER, key="customer", time="at", id="id"),
+        features=[tm.expression(revision=pl.col("amount"))],
+        labels=tm.Labels(PAYMENT, id="id", label=pl.col("paid"), classes=["no", "yes"], time="at"),
+        model=tm.Model(LogisticRegression(), ["revision"], prior={"no": 0.75, "yes": 0.25}),
+        profiles=tm.Profiles(),
+    )
+    driver = run(pipeline, [order(1), order(2)])
+    deltas = [read_delta(record) for record in driver.records("profiles")]
+    assert {name for d in deltas if d.key.kind == "features" for name in d.profile.numbers} == {"revision"}
 
 
 @pytest.mark.parametrize("stages", ["all", "each"])

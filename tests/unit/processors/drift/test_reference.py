@@ -107,4 +107,4 @@ def test_a_summary_is_json():
 
 def test_the_most_frequent_slices():
     table = pa.table({"shop": [3, 1, 1, 2, 2, None]})
-    assert [name for name, _ in slices_of(table, ["shop"], most=2)] == ["shop=1", "shop=2"]
+    assert [value for value, _ in slices_of(table, "shop", most=2)] == ["1", "2"]
