@@ -68,39 +68,50 @@ pipeline = tm.Pipeline(
     ],
     labels=tm.Labels(payment, id="id", label=pl.col("paid")),
     model=tm.Model(LogisticRegression(), features=["amount", "orders"], prior=0.25),
+    profiles=tm.Profiles(),
     partitions=2,
     access=tm.Access(
         producer=["producer"], subscriber=["subscriber"], labeller=["labeller"],
-        worker=["worker"], trainer=["trainer"], operator=["operator"],
+        worker=["worker"], trainer=["trainer"], control=["control"], operator=["operator"],
     ),
 )
 """
-ROLES = ("producer", "subscriber", "labeller", "worker", "trainer", "operator")
+ROLES = ("producer", "subscriber", "labeller", "worker", "trainer", "control", "operator")
 STRANGER = "stranger"
 # Written out by hand, so that a slip in the roles' definition shows.
 READS = {
     "producer": {"schemas"},
-    "subscriber": {"schemas", "predictions"},
+    "subscriber": {"schemas", "predictions", "outcomes", "drift-alerts"},
     "labeller": {"schemas"},
     "worker": {
         *("schemas", "events", "validated", "features", "changelog", "models", "model-artefacts", "table-city"),
+        *("labels", "scored"),
     },
-    "trainer": {"schemas", "features", "labels", "predictions"},
-    "operator": {"schemas", "events", "predictions", "rejected", "retries", "changelog", "models"},
+    "trainer": {"schemas", "features", "labels", "predictions", "outcomes"},
+    "control": {"schemas", "models", "model-artefacts", "profiles", "control", "alert-actions"},
+    "operator": {
+        *("schemas", "events", "labels", "predictions", "outcomes", "rejected", "retries", "changelog", "models"),
+        *("model-artefacts", "profiles", "drift-alerts"),
+    },
     STRANGER: set(),
 }
 WRITES = {
     "producer": {"events"},
     "subscriber": set(),
     "labeller": {"labels"},
-    "worker": {"validated", "features", "predictions", "rejected", "changelog", "schemas"},
+    "worker": {
+        *("validated", "features", "predictions", "rejected", "changelog", "schemas"),
+        *("scored", "outcomes", "profiles"),
+    },
     "trainer": {"models", "model-artefacts"},
-    "operator": {"events", "retries"},
+    "control": {"control", "drift-alerts"},
+    "operator": {"events", "labels", "retries", "alert-actions"},
     STRANGER: set(),
 }
 TOPICS = {
     *("events", "validated", "features", "predictions", "rejected", "changelog", "schemas", "models"),
-    *("model-artefacts", "labels", "retries", "table-city"),
+    *("model-artefacts", "labels", "retries", "table-city", "scored", "outcomes"),
+    *("profiles", "control", "drift-alerts", "alert-actions"),
 }
 
 

@@ -72,7 +72,7 @@ def test_contracts_are_published_under_their_fingerprint(mill):
     for fingerprint, text in texts.items():
         assert Contract.parse(text).fingerprint_hex == fingerprint
     assert set(current) == {
-        f"{mill.name}.{suffix}" for suffix in ("events", "validated", "features", "predictions", "labels")
+        f"{mill.name}.{suffix}" for suffix in ("events", "validated", "features", "predictions", "labels", "outcomes")
     }
     for suffix in ("events", "validated", "features", "predictions"):
         fingerprint = bytes.fromhex(current[f"{mill.name}.{suffix}"])
@@ -82,7 +82,7 @@ def test_contracts_are_published_under_their_fingerprint(mill):
 
 def test_schemas_show(mill):
     shown = json.loads(mill.cli("schemas", "show", mill.name, "--json"))
-    assert {row["topic"] for row in shown} == {"events", "validated", "features", "predictions", "labels"}
+    assert {row["topic"] for row in shown} == {"events", "validated", "features", "predictions", "labels", "outcomes"}
     schema = json.loads(mill.cli("schemas", "show", mill.name, "events"))
     assert schema["tidemill"] == {"key": "customer", "time": "at", "id": "id"}
 

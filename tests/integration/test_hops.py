@@ -4,6 +4,8 @@ import json
 
 import tidemill as tm
 
+STAGES = ("sanity_check", "windows_by_shop", "feature_assembly", "label_intake", "outcomes")
+
 WINDOW = """
         tm.window("shop", over="2h", resolution="1m", shop_orders=tm.count(), shop_total=tm.sum("amount")),
         tm.expression(share=pl.col("total") / (pl.col("shop_total") + 1)),
@@ -44,5 +46,5 @@ def test_workers_that_are_killed_change_nothing(make_mill, orders):
     assert replayed["equal"] == len(made)
     assert {
         group["name"] for group in json.loads(mill.cli("status", mill.name, "--json").splitlines()[0])["groups"]
-    } == {f"{mill.name}.{stage}" for stage in ("sanity_check", "windows_by_shop", "feature_assembly")}
+    } == {f"{mill.name}.{stage}" for stage in STAGES}
     assert mill.stop(supervisor) == 0

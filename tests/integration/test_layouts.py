@@ -26,7 +26,7 @@ def mill(make_mill, orders):
 
 
 def test_each_stage_has_a_process(mill):
-    assert len(mill.workers(mill.separate)) == 3
+    assert len(mill.workers(mill.separate)) == 5
 
 
 def test_nothing_is_lost_doubled_or_forgotten_on_the_change(mill, orders):

@@ -27,7 +27,7 @@ def test_a_worker_restores_from_snapshots_and_every_event_is_answered_once(make_
     mill.send(orders.make(300))
     mill.send(orders.make(300, seed=1, start=300))
     mill.wait(900)
-    assert mill.log().count("restoring from a snapshot") == 3
+    assert mill.log().count("restoring from a snapshot") == 3 * 3  # events, labels, and both together
     mill.audit()
     reasons = [answer.rejection["reason"] for each in mill.answers.values() for answer in each if answer.rejection]
     assert reasons.count("duplicate_id") >= 300
