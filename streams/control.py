@@ -3,7 +3,7 @@
 import asyncio
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -76,7 +76,7 @@ class ControlApp:
         self._reader = KafkaReader(connection)
         self._lock = asyncio.Lock()
         self._heard = time.monotonic()
-        self._logs: dict[str, tuple[Follower, Callable[[LogRecord], None]]] = {}
+        self._logs: dict[str, tuple[Follower, Callable[[Sequence[LogRecord]], None]]] = {}
         self.app = app = _application(f"{name}.control", connection)
         self._profiles = _topic(app, f"{name}.{PROFILES}")
         self._actions = _topic(app, f"{name}.{ACTIONS}")
@@ -116,9 +116,9 @@ class ControlApp:
         async with self._lock:
             count = 0
             for follower, take in list(self._logs.values()):
-                for record in follower.poll():
-                    take(record)
-                    count += 1
+                records = follower.poll()
+                take(records)
+                count += len(records)
             await self._write()
             return count > 0
 
@@ -137,9 +137,10 @@ class ControlApp:
                 self._table.data[key] = value
         await asyncio.gather(*kept)
 
-    def _profile(self, record: LogRecord) -> None:
-        self._heard = time.monotonic()
-        self._plane.profile(record)
+    def _take_profiles(self, records: Sequence[LogRecord]) -> None:
+        if records:
+            self._heard = time.monotonic()
+        self._plane.profiles(records)
 
     async def _tick(self) -> None:
         self._options.beat()
@@ -194,7 +195,7 @@ class ControlApp:
             actions = self._actions.get_topic_name()
             profiles_log = Follower(self._connection, name, plane.next_profile)
             actions_log = Follower(self._connection, actions, plane.next_action)
-            self._logs = {name: (profiles_log, self._profile), actions: (actions_log, plane.action)}
+            self._logs = {name: (profiles_log, self._take_profiles), actions: (actions_log, plane.actions)}
         log.info("at work")
 
 

@@ -1,7 +1,7 @@
 """The control plane between its topics and its state: records in, alerts and entries out."""
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Generic, TypeVar
 
 from tidemill.processors.drift.windows import Delta, Mergeable
@@ -19,14 +19,14 @@ Entry = tuple[bytes, bytes | None]
 class ControlPlane(Generic[T]):
     """Reads records and answers what is to be written for them; see `ControlState.drain` for the order.
 
-    `read` makes a delta of a record of P.profiles; it answers None, and says why in the log, if it is none.
+    `read` makes a delta of each record of P.profiles; it answers None, and says why in the log, for what is none.
     """
 
     def __init__(
         self,
         pipeline: str,
         make_state: Callable[[], ControlState[T]],
-        read: Callable[[LogRecord], Delta[T] | None],
+        read: Callable[[Sequence[LogRecord]], Sequence[Delta[T] | None]],
         metrics: ControlMetrics,
     ) -> None:
         self._pipeline, self._make_state, self._read, self._metrics = pipeline, make_state, read, metrics
@@ -58,23 +58,24 @@ class ControlPlane(Generic[T]):
         self._state = None
         self._metrics.incidents.clear()
 
-    def profile(self, record: LogRecord) -> None:
-        """A record of P.profiles."""
-        delta = self._read(record)
-        if delta is None:
-            self._metrics.profiles.labels("unreadable").inc()
-            return
-        before = self._running.windows.late
-        self._running.take(delta)
-        self._metrics.profiles.labels("late" if self._running.windows.late > before else "merged").inc()
+    def profiles(self, records: Sequence[LogRecord]) -> None:
+        """Records of P.profiles."""
+        for delta in self._read(records) if records else ():
+            if delta is None:
+                self._metrics.profiles.labels("unreadable").inc()
+                continue
+            before = self._running.windows.late
+            self._running.take(delta)
+            self._metrics.profiles.labels("late" if self._running.windows.late > before else "merged").inc()
 
-    def action(self, record: LogRecord) -> None:
-        """A record of P.alert-actions."""
-        action = decode_action(record.value, record.offset)
-        if action is None:
-            log.error("alert-actions[%d]@%d is not an action; it is passed over", record.partition, record.offset)
-        else:
-            self._running.act(action)
+    def actions(self, records: Sequence[LogRecord]) -> None:
+        """Records of P.alert-actions."""
+        for record in records:
+            action = decode_action(record.value, record.offset)
+            if action is None:
+                log.error("alert-actions[%d]@%d is not an action; it is passed over", record.partition, record.offset)
+            else:
+                self._running.act(action)
 
     def silence(self, milliseconds: int) -> None:
         """There is nothing to read, and for so long no profile has come."""

@@ -3,6 +3,7 @@
 import json
 import logging
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 
 from tidemill.processors.drift import Profile, from_table, to_table
 from tidemill.processors.drift.windows import Delta, WindowKey
@@ -39,10 +40,32 @@ def profile_messages(
     return keys, values, headers
 
 
-def read_delta(record: LogRecord) -> Delta[Profile] | None:
-    """What a record of P.profiles adds; None, and a line in the log, if it is no profile."""
+def read_deltas(records: Sequence[LogRecord]) -> list[Delta[Profile] | None]:
+    """What each record of P.profiles adds; None, and a line in the log, if it is no profile."""
+    return [_delta(record, profile) for record, profile in zip(records, _profiles(records), strict=True)]
+
+
+def _profiles(records: Sequence[LogRecord]) -> list[Profile | ValueError]:
+    """In one go where that is possible: a profile by itself costs three times as much."""
+    values = [record.value or b"" for record in records]
+    decoded = _codec.decode(values)
+    if not decoded.bad:
+        with suppress(ValueError, LookupError, TypeError, OverflowError):
+            return list(from_table(decoded.table))
+    return [_profile(value) for value in values]
+
+
+def _profile(value: bytes) -> Profile | ValueError:
     try:
-        profile = unpack(record.value or b"")
+        return unpack(value)
+    except (ValueError, LookupError, TypeError, OverflowError) as error:
+        return ValueError(str(error))
+
+
+def _delta(record: LogRecord, profile: Profile | ValueError) -> Delta[Profile] | None:
+    try:
+        if isinstance(profile, ValueError):
+            raise profile
         headers = dict(record.headers)
         task = int(headers[TASK])
         reached = {int(partition): int(time) for partition, time in json.loads(headers[REACHED]).items()}

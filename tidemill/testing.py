@@ -12,9 +12,10 @@ from tidemill.loading import load_pipeline
 from tidemill.outgoing import Outgoing, Rows
 from tidemill.pipeline import Pipeline
 from tidemill.processors.online_inference.artefact import dump_model
-from tidemill.results import Outcome, Prediction, Rejection
+from tidemill.results import Alert, Outcome, Prediction, Rejection
 from tidemill.schemas.codec import Codec
 from tidemill.schemas.errors import DeclarationError, ModelError, nearest
+from tidemill.streams.alerts import alert_row, decode_alerts, encode_alert
 from tidemill.streams.history import between
 from tidemill.streams.memory import MemoryLog, MemoryReader, MemorySender, MemoryStream
 from tidemill.streams.memory_worker import MemoryWorker
@@ -22,7 +23,10 @@ from tidemill.streams.models import announce
 from tidemill.streams.outcomes.status import LabelStatus, label_status
 from tidemill.streams.plan import TopicTable
 from tidemill.streams.ports import Headers, LogRecord
+from tidemill.streams.profile_log import PROFILES, read_deltas
+from tidemill.streams.references import References
 from tidemill.streams.schema_topic import SchemaTopic, publish_contracts
+from tidemill.streams.watch import make_state
 
 __all__ = ["START", "Driver"]
 
@@ -247,6 +251,26 @@ class Driver:
     def label_status(self) -> LabelStatus:
         """What became of labels so far, how long they took, and how complete the days are."""
         return label_status(MemoryReader(self.log), self.plan.name)
+
+    def alerts(self) -> list[Alert]:
+        """Each change of an incident, as `tidemill control` tells of it when nothing has come for a while.
+
+        Raises:
+            DeclarationError: the pipeline looks for no drift.
+
+        """
+        watch = self.plan.watch
+        if watch is None:
+            raise DeclarationError(f"pipeline {self.plan.name} looks for no drift: declare profiles=tm.Profiles()")
+        models = MemoryStream(self.log, self._topic("models"))
+        references = References(self.plan, models, MemoryReader(self.log))
+        state = make_state(self.plan.name, watch, self.plan.partitions, references)
+        for delta in read_deltas(self.records(PROFILES)):
+            if delta is not None:
+                state.take(delta)
+        state.silence((watch.idle_ms or 0) + 1)
+        told = [encode_alert(alert_row(self.plan.name, incident))[1] for incident in state.drain().alerts]
+        return [Alert(**row) for row in decode_alerts(told)]
 
     def rejections(self) -> list[Rejection]:
         """All rejected events so far, with the reasons."""

@@ -16,6 +16,10 @@ from tidemill.processors.drift.reference import References
 from tidemill.processors.drift.sequences import Sequenced
 from tidemill.processors.drift.wording import percent
 
+WINDOWS_PER_ALARM = 30
+"""At least so many windows there are, on average, between false alarms of a sequence, however many rows they have."""
+_SURER_OF_SLICES = 10.0
+_FADING = 0.9
 _MOST_VERSIONS = 3
 _ENOUGH_QUIET = 3
 Key = tuple[str, str, str]
@@ -28,6 +32,9 @@ class Concepts:
     Each slice and model version has detectors of its own; their baseline is the version's evaluation, where they take
     one. A detector's find is an alarm if the level rose by the declared effect; rises too small for that add up. An
     alarm is repeated by each window of outcomes that is still as much worse than before, and else is quiet.
+
+    A detector's `rows_per_alarm` would mean an alarm an hour where a million outcomes come in a day. Unless it is
+    declared, it grows with the outcomes in a window, so that an alarm costs one in so many windows, in any volume.
     """
 
     def __init__(self, declared: Sequence[Drift], references: References, *, classes: bool) -> None:
@@ -36,6 +43,7 @@ class Concepts:
         self._monitors: dict[Key, Monitor] = {}
         self._before: dict[Key, Level] = {}
         self._raised: dict[tuple[str, str], dict[str, Any]] = {}
+        self._volume = 0.0
 
     def outcome(self, sequenced: Sequenced) -> list[tuple[Span, Alarm]]:
         """A block of outcomes; the alarms that it brings."""
@@ -45,7 +53,11 @@ class Concepts:
         for name, drift in self._declared.items():
             key = name, sequenced.slice, sequenced.model_version
             total = block.errors if self._classes else block.loss
-            shift = self._monitor(key).feed(float(total), block.rows, sequenced.time)
+            monitor = self._monitor(key)
+            if "rows_per_alarm" not in drift.settings:
+                # A slice has fewer rows than the stream, but there are as many more of them.
+                monitor.expect(WINDOWS_PER_ALARM * self._volume, _SURER_OF_SLICES if sequenced.slice else 1.0)
+            shift = monitor.feed(float(total), block.rows, sequenced.time)
             alarm = None if shift is None else self._alarm(key, drift, shift)
             if shift is not None and alarm is not None:
                 found.append((Span(min(shift.since, sequenced.time), sequenced.time + 1), alarm))
@@ -54,6 +66,8 @@ class Concepts:
     def window(self, span: Span, where: str, profile: Profile) -> list[Alarm]:
         """A window of outcomes in a slice: the alarms that are not over."""
         now = self._level(profile)
+        if not where:
+            self._volume = max(float(profile.rows), _FADING * self._volume)
         found = []
         for name, drift in self._declared.items():
             raised = self._raised.get((name, where))
@@ -155,6 +169,7 @@ class Concepts:
             "monitors": [[list(key), monitor.saved()] for key, monitor in self._monitors.items()],
             "before": [[list(key), [level.total, level.rows]] for key, level in self._before.items()],
             "raised": [[list(key), raised] for key, raised in self._raised.items()],
+            "volume": self._volume,
         }
 
     def restore(self, saved: Mapping[str, Any]) -> None:
@@ -165,3 +180,4 @@ class Concepts:
                 self._monitors[name, where, version].restore(state)
         self._before = {(a, b, c): Level(*level) for (a, b, c), level in saved["before"]}
         self._raised = {(name, where): dict(raised) for (name, where), raised in saved["raised"]}
+        self._volume = saved["volume"]

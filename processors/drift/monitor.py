@@ -61,6 +61,15 @@ class Monitor:
         inner = self._detector.detector
         return inner if isinstance(inner, ShiryaevRoberts) else None
 
+    def expect(self, rows_per_alarm: float, times: float = 1.0) -> None:
+        """Have at least so many rows between false alarms, or as were asked for, and so many `times` as many.
+
+        Only the shipped detector can be told.
+        """
+        own = self._own
+        if own is not None:
+            own.threshold = times * max(own.rows_per_alarm, rows_per_alarm)
+
     def feed(self, total: float, rows: int, time: int) -> Shift | None:
         """Take a block, with the label time of its last outcome; what has shifted if it brings an alarm."""
         self._marks.append([self._rows, self._total, time])

@@ -63,7 +63,9 @@ class ShiryaevRoberts:
             0 <= baseline[0] <= (1 if kind == "errors" else float("inf")) and baseline[1] > 0
         ):
             raise DeclarationError(f"baseline: expected the mean level of {kind} and its rows, got {baseline!r}")
-        self.kind, self.threshold = kind, float(rows_per_alarm)
+        self.kind, self.rows_per_alarm = kind, float(rows_per_alarm)
+        self.threshold = self.rows_per_alarm
+        """May be raised while it runs: for more rows than those that were asked for."""
         self.drift_detected = self.improved = False
         self.change_point: int | None = None
         self._changes = [ratio for ratio, _ in RISES[kind]] + [FALL]

@@ -79,7 +79,11 @@ def make_state():
     return ControlState(windows, Sequences(2, None), incidents, Judge(), pack, lambda value: Total(*json.loads(value)))
 
 
-def read(record):
+def read(records):
+    return [delta(record) for record in records]
+
+
+def delta(record):
     start, source, slice_, value = json.loads(record.value)
     key = WindowKey(start, start + 1000, "features", slice_, "")
     place = record.partition, record.offset
@@ -168,7 +172,7 @@ def expected(folder, records, actions):
         spec.loader.exec_module(module)
     state = module.make_state()
     for record in records:
-        state.take(module.read(record))
+        state.take(module.delta(record))
     for action in actions:
         state.act(action)
     said = [encode_alert(alert_row("mill", incident)) for incident in state.drain().alerts]

@@ -46,7 +46,7 @@ def control(
     from tidemill.streams.kafka.connection import Connection
     from tidemill.streams.kafka.follower import Follower
     from tidemill.streams.kafka.reader import KafkaReader
-    from tidemill.streams.profile_log import read_delta
+    from tidemill.streams.profile_log import read_deltas
     from tidemill.streams.references import References
     from tidemill.streams.watch import make_state
 
@@ -68,5 +68,5 @@ def control(
     references = References(plan, Follower(connection, plan.topic("models")), reader)
     stop, metrics, health = stop_signal(), ControlMetrics(), Health(time.monotonic)
     serve(metrics.registry, health, metrics_host, metrics_port)
-    plane = ControlPlane(plan.name, lambda: make_state(plan.name, watch, partitions, references), read_delta, metrics)
+    plane = ControlPlane(plan.name, lambda: make_state(plan.name, watch, partitions, references), read_deltas, metrics)
     run_control(plan.name, connection, plane, ControlOptions(watch.idle_ms, health.beat), health.watching(stop.is_set))

@@ -2,6 +2,7 @@
 
 import json
 import signal
+from collections import Counter
 from pathlib import Path
 from typing import Annotated, Any, NoReturn
 
@@ -81,10 +82,24 @@ def _show(summary: dict[str, Any]) -> None:
         "log-loss": f"{loss['model']:.4f}; always answering January's base rate {loss['base_rate']:.4f}",
         "AUC": f"{summary['auc']:.4f} on {summary['labelled_predictions']:,} labelled predictions (a guess: 0.5)",
     }
-    for name, text in rows.items():
+    for name, text in {**rows, **_drift_rows(summary)}.items():
         table.add_row(name, text)
     out.print("\n[bold]A year of flights[/bold]")
     out.print(table)
+    out.print(f"\ndrift week by week: {summary['report']}", markup=False)
+
+
+def _drift_rows(summary: dict[str, Any]) -> dict[str, str]:
+    labels, incidents = summary["labels"], summary["incidents"]
+    median = labels["delay_seconds"]["p50"]
+    told = ", ".join(f"{reason} {count:,}" for reason, count in labels["rejected_by_reason"].items()) or "none"
+    kinds = Counter(incident["kind"] for incident in incidents)
+    parts = {name: f"{part['log_loss']:.4f} in {part['flights']:,}" for name, part in summary["performance"].items()}
+    return {
+        "labels": f"{labels['joined']:,} joined, half of them within {median / 3600:.1f} h; rejected: {told}",
+        "drift": f"{len(incidents)} incidents: " + ", ".join(f"{kind} {n}" for kind, n in sorted(kinds.items())),
+        "log-loss while concepts drifted": ", else ".join(parts.values()) + " flights",
+    }
 
 
 def _interrupt(*_: object) -> NoReturn:

@@ -1,7 +1,9 @@
-"""What the demo starts, and ends again whatever happens: a broker with an empty disk, and the workers."""
+"""What the demo starts, and ends again whatever happens: a broker with an empty disk, workers, the control plane."""
 
 import json
 import shutil
+import subprocess
+import sys
 import threading
 import urllib.request
 from collections.abc import Callable, Iterator
@@ -12,12 +14,14 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from tidemill.cli.broker import start_with_progress
 from tidemill.cli.processes import notes_folder, start_workers, worker_groups
-from tidemill.schemas.errors import BrokerError
+from tidemill.schemas.errors import BrokerError, StreamError
 from tidemill.streams.broker import EmbeddedBroker
 from tidemill.streams.kafka.connection import Connection
+from tidemill.streams.kafka.reader import KafkaReader
 from tidemill.streams.plan import Plan
 
 Check = Callable[[], None]
+_TAIL = 32
 
 
 @contextmanager
@@ -63,6 +67,40 @@ def running_workers(reference: str, plan: Plan, connection: Connection, stages: 
     finally:
         stop.set()
         thread.join()
+
+
+@contextmanager
+def running_control(reference: str, connection: Connection) -> Iterator[Check]:
+    """`tidemill control` as a process of its own; the check raises when it has ended."""
+    command = [sys.executable, "-m", "tidemill", "control", reference, "--metrics-port", "0", "--log-level", "WARNING"]
+    with subprocess.Popen([*command, "--bootstrap-servers", connection.bootstrap_servers]) as process:
+
+        def check() -> None:
+            if process.poll() is not None:
+                raise StreamError(f"the control plane ended with {process.returncode}; see its messages above")
+
+        try:
+            yield check
+        finally:
+            process.terminate()
+            try:
+                process.wait(10)
+            except subprocess.TimeoutExpired:
+                process.kill()
+
+
+def has_read_all(connection: Connection, group: str, topic: str) -> bool:
+    """Whether a group has given back all that is committed on a topic; what transactions leave there is no message."""
+    reader = KafkaReader(connection, group)
+    try:
+        for partition in reader.partitions(topic):
+            end = reader.end(topic, partition)
+            last = [record.offset for record in reader.read(topic, partition, max(0, end - _TAIL), end)][-1:]
+            if last and (reader.committed(topic, partition) or 0) <= last[0]:
+                return False
+    finally:
+        reader.close()
+    return True
 
 
 def worker_figures(name: str) -> tuple[int, float]:

@@ -1,26 +1,29 @@
 """The demo: January, a model, the rest of the year, and the proof at the end."""
 
 import time
+from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-import polars as pl
-
 from tidemill.client import Client
-from tidemill.demo.cluster import Check, embedded_broker, running_workers, worker_figures
+from tidemill.demo.cluster import Check, embedded_broker, has_read_all, running_control, running_workers, worker_figures
+from tidemill.demo.drift import incident_rows, performance_in_incidents
 from tidemill.demo.replay import Replay
 from tidemill.demo.view import Snapshot, View
 from tidemill.demo.watcher import Quality, Watcher, quality
 from tidemill.loading import load_pipeline
 from tidemill.pipeline import Pipeline
+from tidemill.report import build, page
+from tidemill.report.source import read_material
 from tidemill.schemas.errors import ModelError, StreamError
 from tidemill.streams.audit import audit
 from tidemill.streams.kafka.admin import describe_group
 from tidemill.streams.kafka.connection import Connection
 from tidemill.streams.kafka.reader import KafkaReader
+from tidemill.streams.outcomes.status import label_status
 from tidemill.training import Stretch, train
 
 PIPELINE = "tidemill.examples.flights.pipeline"
@@ -56,11 +59,12 @@ def run_demo(options: DemoOptions, home: Path, view: View) -> dict[str, Any]:
         view.say(f"starting {options.workers} worker process(es), stages: {options.stages}")
         workers = running_workers(PIPELINE, pipeline.plan(), connection, options.stages, options.workers)
         checks.append(stack.enter_context(workers))
+        checks.append(stack.enter_context(running_control(PIPELINE, connection)))
         client = Client(pipeline, connection.bootstrap_servers)
         watcher = Watcher(client)
         stack.callback(watcher.close)
         stack.enter_context(view)
-        return _Year(options, pipeline, client, watcher, view, checks).run()
+        return _Year(options, pipeline, client, watcher, view, checks, home / "demo" / "report.html").run()
 
 
 class _Year:
@@ -74,14 +78,14 @@ class _Year:
         watcher: Watcher,
         view: View,
         checks: list[Check],
+        report: Path,
     ) -> None:
         from tidemill.examples.flights.data import arrivals, departures
 
         self._options, self._pipeline, self._client = options, pipeline, client
-        self._watcher, self._view, self._checks = watcher, view, checks
+        self._watcher, self._view, self._checks, self._report = watcher, view, checks, report
         events, labels = departures(), arrivals()
         self._total = len(events)
-        self._late = pl.DataFrame(labels).select(event_id="flight_id", late=pl.col("arrival_delay") > 15)
         self._replay = Replay(client, events, labels)
         self._step, self._model = "waiting for the workers", "none yet: the declared prior answers"
         self._base_rate = 0.0
@@ -91,21 +95,28 @@ class _Year:
 
     def run(self) -> dict[str, Any]:
         self._wait_for_workers()
+        name = self._pipeline.name
         january = self._stretch("January, as fast as it goes", FEBRUARY, 0)
         self._step = "training on January"
         self._tick(force=True)
         model = train(self._pipeline, self._client.connection, Stretch())
-        self._base_rate = float(self._late[: self._replay.labelled]["late"].drop_nulls().mean())  # type: ignore[arg-type]
+        self._wait_for_labels()
+        self._base_rate = float(self._watcher.outcomes()["label"].mean())  # type: ignore[arg-type]
         self._model = f"{model['model_version']}, trained on {model['training_rows']:,} flights of January"
         since = len(self._watcher.latencies)
         rest = self._stretch("February to December", END, self._options.seconds)
+        self._wait_for_labels()
+        self._wait_for_group("control", "profiles")
         self._step = "audit"
         self._tick(force=True)
         reader = KafkaReader(self._client.connection)
         predictions = self._client.contract("predictions")
-        audited = audit(self._pipeline.name, predictions, self._client.schemas, reader, lambda _: self._tick())
+        audited = audit(name, predictions, self._client.schemas, reader, lambda _: self._tick())
+        labels = label_status(reader, name)
         reader.close()
-        measured = quality(self._watcher.answers(), self._late.drop_nulls(), self._base_rate)
+        outcomes = self._watcher.outcomes()
+        measured = quality(outcomes, self._base_rate)
+        self._report.write_text(page(build(read_material(self._client))), encoding="utf-8")
         if measured is None:
             raise ModelError(
                 "no prediction of the trained model has a label; was the model refused? See the workers' messages"
@@ -125,8 +136,18 @@ class _Year:
             "auc": round(measured.auc, 5),
             "labelled_predictions": measured.labelled,
             "model_version": model["model_version"],
+            "labels": {
+                "sent": self._replay.labelled,
+                **labels.counts,
+                "waiting": labels.early,
+                "delay_seconds": labels.delays,
+                "rejected_by_reason": dict(sorted(self._watcher.score.labels.items())),
+            },
+            "incidents": incident_rows(self._watcher.incidents.values()),
+            "performance": performance_in_incidents(self._watcher.incidents.values(), outcomes),
             "workers": self._options.workers,
             "stages": self._options.stages,
+            "report": str(self._report),
             "audit": [vars(p) for p in audited],
         }
 
@@ -147,6 +168,23 @@ class _Year:
                     " see the workers' messages above"
                 )
         return (self._watcher.score.answered - before) / (time.monotonic() - started)
+
+    def _wait_for_labels(self) -> None:
+        """Until all labels that were sent are joined, or given up."""
+        self._wait_for_group("label_intake", "labels")
+        self._wait_for_group("outcomes", "scored")
+
+    def _wait_for_group(self, group: str, topic: str) -> None:
+        name, connection = self._pipeline.name, self._client.connection
+        self._wait(lambda: has_read_all(connection, f"{name}.{group}", f"{name}.{topic}"), topic)
+
+    def _wait(self, done: Callable[[], bool], topic: str) -> None:
+        deadline = time.monotonic() + STALLED_SECONDS
+        while not done():
+            self._tick()
+            time.sleep(0.2)
+            if time.monotonic() > deadline:
+                raise StreamError(f"{topic} was not read to its end in {STALLED_SECONDS:.0f} s; see the messages above")
 
     def _wait_for_workers(self) -> None:
         """Until every partition has a worker: the first stretch is to measure work, not the start of processes."""
@@ -176,9 +214,7 @@ class _Year:
         self._seen = [*self._seen, (now, score.answered)][-20:]
         (first, before), (last, after) = self._seen[0], self._seen[-1]
         lag, batch = worker_figures(self._pipeline.name)
-        self._quality = quality(
-            self._watcher.answers(RECENT), self._late[: self._replay.labelled].drop_nulls(), self._base_rate
-        )
+        self._quality = quality(self._watcher.outcomes(RECENT), self._base_rate)
         self._view.show(
             Snapshot(
                 step=self._step,
@@ -194,6 +230,8 @@ class _Year:
                 batch_ms=batch,
                 model=self._model,
                 quality=self._quality,
+                outcomes=score.outcomes,
+                incidents=list(self._watcher.incidents.values()),
             )
         )
 

@@ -1,7 +1,7 @@
 """What the demo shows while it runs, on a terminal and elsewhere."""
 
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Self
@@ -13,7 +13,9 @@ from rich.table import Table
 from rich.text import Text
 
 from tidemill.demo.watcher import Quality
+from tidemill.results import Alert
 
+_SHOWN_INCIDENTS = 4
 _SECONDS_BETWEEN_LINES = 5.0
 
 
@@ -34,6 +36,8 @@ class Snapshot:
     batch_ms: float
     model: str
     quality: Quality | None
+    outcomes: int
+    incidents: Sequence[Alert]
 
     def line(self) -> str:
         """One line, for logs."""
@@ -43,7 +47,13 @@ class Snapshot:
         text += (
             f", {self.rate:,.0f}/s, lag {self.lag:,}, p50 {self.latency_ms[0]:.0f} ms, p99 {self.latency_ms[1]:.0f} ms"
         )
-        return text + (f", log-loss {self.quality.log_loss:.3f}, AUC {self.quality.auc:.3f}" if self.quality else "")
+        text += f", log-loss {self.quality.log_loss:.3f}, AUC {self.quality.auc:.3f}" if self.quality else ""
+        return text + (f", {len(self.open)} incidents open" if self.open else "")
+
+    @property
+    def open(self) -> list[Alert]:
+        """The incidents that are not over."""
+        return [incident for incident in self.incidents if incident.state != "resolved"]
 
 
 class View:
@@ -103,7 +113,11 @@ def render(now: Snapshot) -> Group:
         q = now.quality
         grid.add_row(
             "quality",
-            f"log-loss {q.log_loss:.3f} (base rate {q.base_log_loss:.3f}), AUC {q.auc:.3f} on {q.labelled:,} labelled",
+            f"log-loss {q.log_loss:.3f} (base rate {q.base_log_loss:.3f}), AUC {q.auc:.3f} on the last {q.labelled:,}"
+            f" of {now.outcomes:,} labelled",
         )
+    grid.add_row("drift", f"{len(now.open)} incidents open, {len(now.incidents) - len(now.open)} over")
+    for incident in now.open[-_SHOWN_INCIDENTS:]:
+        grid.add_row("", Text(f"{incident.severity}: {incident.message}", overflow="ellipsis", no_wrap=True))
     title = Text.assemble((now.step, "bold"), "   ", (now.day, "cyan"))
     return Group(title, grid)

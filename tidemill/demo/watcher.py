@@ -1,4 +1,4 @@
-"""A subscriber that keeps score: predictions as they are committed, their latency, and how right they were."""
+"""A subscriber that keeps score: predictions as they are committed, their latency, what became of them, and alerts."""
 
 import threading
 import time
@@ -12,18 +12,24 @@ from sklearn.metrics import log_loss, roc_auc_score
 
 from tidemill.client import Client
 from tidemill.processors.online_inference.stage import PRIOR
+from tidemill.results import Alert
 from tidemill.schemas.codec import Codec
+from tidemill.streams.alerts import ALERTS, decode_alerts
 from tidemill.streams.kafka.subscription import KafkaSubscription
-from tidemill.streams.rejections import HEADERS
+from tidemill.streams.rejections import StoredRejection
+
+_SHOWN = ("event_id", "event_time", "model_version", "probability_true", "label")
 
 
 @dataclass
 class Score:
-    """What was seen so far."""
+    """What was seen so far; `reasons` are those of rejected events, `labels` those of rejected labels."""
 
     predictions: int = 0
     rejections: int = 0
+    outcomes: int = 0
     reasons: Counter[str] = field(default_factory=Counter)
+    labels: Counter[str] = field(default_factory=Counter)
 
     @property
     def answered(self) -> int:
@@ -32,15 +38,20 @@ class Score:
 
 
 class Watcher:
-    """Follows P.predictions and P.rejected on a thread of its own, as any subscriber could."""
+    """Follows predictions, rejections, outcomes and alerts on a thread of its own, as any subscriber could."""
 
     def __init__(self, client: Client) -> None:
         self.score = Score()
         self.failure: BaseException | None = None
         self.latencies: list[NDArray[np.float64]] = []
-        self._codec = Codec(client.contract("predictions"), client.schemas)
-        self._predictions = KafkaSubscription(client.connection, f"{client.name}.predictions", "beginning")
-        self._rejected = KafkaSubscription(client.connection, f"{client.name}.rejected", "beginning")
+        self.incidents: dict[str, Alert] = {}
+        """Each incident as it stands, in the order in which they opened."""
+        self._events = f"{client.name}.events"
+        self._codec = Codec(client.contract("outcomes"), client.schemas)
+        self._topics = {
+            suffix: KafkaSubscription(client.connection, f"{client.name}.{suffix}", "beginning")
+            for suffix in ("predictions", "rejected", "outcomes", ALERTS)
+        }
         self._frames: list[pl.DataFrame] = []
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="watcher", daemon=True)
@@ -51,29 +62,43 @@ class Watcher:
             while not self._stop.is_set():
                 self._take_predictions()
                 self._take_rejections()
+                self._take_outcomes()
+                self._take_alerts()
         except BaseException as error:  # noqa: BLE001 - handed to the thread that waits for it
             self.failure = error
         finally:
-            self._predictions.close()
-            self._rejected.close()
+            for topic in self._topics.values():
+                topic.close()
 
     def _take_predictions(self) -> None:
-        records = self._predictions.poll(0.02, 10_000)
-        if not records:
-            return
-        now = time.time()
-        self.latencies.append(now - np.array([r.timestamp for r in records]) / 1000)
-        table = self._codec.decode([r.value for r in records], [r.headers for r in records]).table
-        self._frames.append(pl.DataFrame(table.select(["event_id", "model_version", "probability_true"])))
-        self.score.predictions += len(records)
+        records = self._topics["predictions"].poll(0.02, 10_000)
+        if records:
+            now = time.time()
+            self.latencies.append(now - np.array([r.timestamp for r in records]) / 1000)
+            self.score.predictions += len(records)
 
     def _take_rejections(self) -> None:
-        for record in self._rejected.poll(0.0, 10_000):
-            self.score.rejections += 1
-            self.score.reasons[dict(record.headers).get(HEADERS["reason"], b"").decode()] += 1
+        for record in self._topics["rejected"].poll(0.0, 10_000):
+            rejection = StoredRejection.of(record)
+            if rejection.topic == self._events:
+                self.score.rejections += 1
+                self.score.reasons[rejection.reason] += 1
+            else:
+                self.score.labels[rejection.reason] += 1
 
-    def answers(self, last: int | None = None) -> pl.DataFrame:
-        """The predictions so far, or about the last so many."""
+    def _take_outcomes(self) -> None:
+        records = self._topics["outcomes"].poll(0.0, 10_000)
+        if records:
+            table = self._codec.decode([r.value for r in records], [r.headers for r in records]).table
+            self._frames.append(pl.DataFrame(table.select(_SHOWN)))
+            self.score.outcomes += len(records)
+
+    def _take_alerts(self) -> None:
+        for row in decode_alerts([record.value for record in self._topics[ALERTS].poll(0.0, 1_000)]):
+            self.incidents[row["id"]] = Alert(**row)
+
+    def outcomes(self, last: int | None = None) -> pl.DataFrame:
+        """What happened so far beside what was predicted, or about the last so many."""
         frames = self._frames[:]
         if last is not None:
             kept, rows = 0, 0
@@ -81,8 +106,8 @@ class Watcher:
                 kept += 1
                 rows += len(frames[-kept])
             frames = frames[len(frames) - kept :]
-        empty = pl.DataFrame(schema={"event_id": pl.String, "model_version": pl.String, "probability_true": pl.Float64})
-        return pl.concat([empty, *frames])
+        kinds = (pl.String, pl.Datetime("us", "UTC"), pl.String, pl.Float64, pl.Boolean)
+        return pl.concat([pl.DataFrame(schema=dict(zip(_SHOWN, kinds, strict=True))), *frames])
 
     def latency_ms(self, since: int = 0) -> tuple[float, float]:
         """Median and 99th percentile in milliseconds, from the `since`-th poll on."""
@@ -108,10 +133,10 @@ class Quality:
     auc: float
 
 
-def quality(answers: pl.DataFrame, labels: pl.DataFrame, base_rate: float) -> Quality | None:
-    """Join predictions with labels (`event_id`, `late`); None while there is nothing to compare."""
-    known = answers.filter(pl.col("model_version") != PRIOR).join(labels, on="event_id", how="inner")
-    late = known["late"].to_numpy()
+def quality(outcomes: pl.DataFrame, base_rate: float) -> Quality | None:
+    """Of the trained models' predictions; None while there is nothing to compare."""
+    known = outcomes.filter(pl.col("model_version") != PRIOR)
+    late = known["label"].to_numpy()
     if len(known) == 0 or late.all() or not late.any():
         return None
     scores = known["probability_true"].to_numpy()

@@ -12,7 +12,7 @@ from tidemill.processors.drift import merge_all, profile_of, profile_of_outcomes
 from tidemill.processors.drift.profile import Scope
 from tidemill.processors.drift.profile_record import to_record
 from tidemill.streams.memory import MemoryReader, MemoryTransactions
-from tidemill.streams.profile_log import read_delta
+from tidemill.streams.profile_log import read_deltas
 from tidemill.streams.rejected_log import Selection
 from tidemill.streams.retries import retry
 
@@ -225,7 +225,7 @@ def test_profiles_add_up_to_those_of_all_rows(stages):
     orders = [order(n, n / 4) for n in range(60)]
     labels = [label(n, ["yes", "no"][n % 2], n / 4 + 1) for n in range(0, 60, 2)]
     driver = run(pipeline, orders[:25], labels[:10], orders[25:], labels[10:], [label(0, "no")], stages=stages)
-    deltas = [read_delta(record) for record in driver.records("profiles")]
+    deltas = read_deltas(driver.records("profiles"))
     assert all(delta is not None for delta in deltas)
     merged = {}
     for delta in deltas:
@@ -280,7 +280,7 @@ def test_profiles_call_features_by_their_own_names():
         profiles=tm.Profiles(),
     )
     driver = run(pipeline, [order(1), order(2)])
-    deltas = [read_delta(record) for record in driver.records("profiles")]
+    deltas = read_deltas(driver.records("profiles"))
     assert {name for d in deltas if d.key.kind == "features" for name in d.profile.numbers} == {"revision"}
 
 
@@ -303,8 +303,7 @@ def test_rejections_are_profiled_in_the_window_that_their_partition_had_reached(
             expected[n // 12, "unknown_framing"] += 1
     driver.run(batch)
     found, windows = Counter(), set()
-    for record in driver.records("profiles"):
-        delta = read_delta(record)
+    for delta in read_deltas(driver.records("profiles")):
         if delta.key.kind == "rejections":
             assert not delta.reached
             window = (delta.key.start - int(START.timestamp() * 1000)) // (6 * 3_600_000)
