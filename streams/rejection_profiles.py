@@ -8,6 +8,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from tidemill.processors.drift.profile import Profile, Scope, profile_of
+from tidemill.processors.feature_enrichment.hops import EVENT_TIME as CARRIED_TIME
 from tidemill.schemas.batch import Batch
 from tidemill.streams.plan import STAGES, Plan
 from tidemill.streams.ports import Output
@@ -15,7 +16,6 @@ from tidemill.streams.profile_log import PROFILES, profile_messages
 from tidemill.streams.rejections import RejectedRow
 
 COLUMNS = ("stage", "reason")
-_EVENT_TIME = "event_time"
 _PLACE = ("source_partition", "source_offset")
 _SCHEMA = pa.schema([*((name, pa.string()) for name in COLUMNS), *((name, pa.int64()) for name in _PLACE)])
 _NEVER = int(np.iinfo(np.int64).min)
@@ -34,7 +34,8 @@ class RejectionProfiles:
     def __init__(self, plan: Plan, stages: Sequence[str], window: int) -> None:
         """Windows are of so many microseconds."""
         self._pipeline, self._topic, self._window = plan.name, plan.topic(PROFILES), window
-        self._time, self._tells = plan.event_time, stages[0] == STAGES[0]
+        self._times = (plan.event_time, "event_time", CARRIED_TIME)
+        self._tells = stages[0] == STAGES[0]
         self._reached: dict[int, int] = {}
 
     def drop(self, partition: int) -> None:
@@ -65,7 +66,7 @@ class RejectionProfiles:
         """By partition the offsets of the rows, and how far in event time it had come with each."""
         if not len(batch):
             return {}
-        column = batch.table[self._time if self._time in batch.table.column_names else _EVENT_TIME]
+        column = batch.table[next(name for name in self._times if name in batch.table.column_names)]
         times = pc.fill_null(column.cast(pa.timestamp("us", "UTC")).cast(pa.int64()), _NEVER).to_numpy()
         times = np.minimum(times, batch.origin.timestamp * 1_000)
         found = {}

@@ -44,13 +44,13 @@ PAYMENT = {
 }
 
 
-def declare(profiles=None, checks=(), **labels):
+def declare(profiles=None, checks=(), windows=(), **labels):
     given = {"id": "id", "label": pl.col("paid"), "classes": ["no", "yes"], "time": "at", "within": "1d", **labels}
     return tm.Pipeline(
         "orders",
         tm.Events(ORDER, key="customer", time="at", id="id"),
         checks=checks,
-        features=[tm.fields("amount", "value"), tm.window("customer", over="1h", orders=tm.count())],
+        features=[tm.fields("amount", "value"), tm.window("customer", over="1h", orders=tm.count()), *windows],
         labels=tm.Labels(PAYMENT, **given),
         model=tm.Model(LogisticRegression(), ["amount", "orders"], prior={"no": 0.75, "yes": 0.25}),
         profiles=profiles,
@@ -285,9 +285,11 @@ def test_profiles_call_features_by_their_own_names():
 
 
 @pytest.mark.parametrize("stages", ["all", "each"])
+@pytest.mark.parametrize("windows", [[], [tm.window("value", over="1h", of_its_kind=tm.count())]])
 @pytest.mark.parametrize("batch", [1, 7, 1_000])
-def test_rejections_are_profiled_in_the_window_that_their_partition_had_reached(stages, batch):
-    pipeline = declare(tm.Profiles(window="6h"), [tm.check("is_paid", pl.col("amount") >= 0)], within="2d")
+def test_rejections_are_profiled_in_the_window_that_their_partition_had_reached(stages, windows, batch):
+    checks = [tm.check("is_paid", pl.col("amount") >= 0)]
+    pipeline = declare(tm.Profiles(window="6h"), checks, windows, within="2d")
     driver = tm.testing.Driver(pipeline, stages=stages, now=START + timedelta(days=300))
     expected = Counter()
     for n in range(60):
