@@ -22,6 +22,8 @@ from tidemill.streams.profile_log import PROFILES
 
 STATE = "control"
 """The topic of the state's changelog, by suffix."""
+_MOST_RECORDS = 100
+"""In one go: others on the event loop wait for so long."""
 _MOST_BYTES = 4 * 1024 * 1024
 _SECONDS_FOR_A_RECORD = 5
 """How long a record that Faust has seen may take to come; then the timer goes on."""
@@ -116,7 +118,7 @@ class ControlApp:
         async with self._lock:
             count = 0
             for follower, take in list(self._logs.values()):
-                records = follower.poll()
+                records = follower.poll(_MOST_RECORDS)
                 take(records)
                 count += len(records)
             await self._write()
@@ -144,7 +146,9 @@ class ControlApp:
 
     async def _tick(self) -> None:
         self._options.beat()
-        if await self.advance() or not self._plane.active:
+        while await self.advance():
+            self._options.beat()
+        if not self._plane.active:
             return
         silence, idle = time.monotonic() - self._heard, self._options.idle_ms
         if idle is None or silence * 1000 <= idle or not await self._all_read():

@@ -23,6 +23,13 @@ class Step:
     entries: list[tuple[str, bytes | None]] = field(default_factory=list)
 
 
+def next_profile(entries: Mapping[bytes | None, bytes | None]) -> int:
+    """The offset of the first record of P.profiles that is not in a state of these entries."""
+    progress = entries.get(_PROGRESS.encode())
+    places = json.loads(progress)["windows"]["places"] if progress else []
+    return max((offset for _, offset in places), default=-1) + 1
+
+
 class ControlState(Generic[T]):
     """The state of the control plane, moved on by one record at a time.
 

@@ -31,8 +31,8 @@ class Follower:
         self.next_offset = max(self.next_offset, end)
         return records
 
-    def poll(self) -> list[LogRecord]:
-        """What has come since, if anything."""
+    def poll(self, most: int = 1_000) -> list[LogRecord]:
+        """What has come since, if anything; at most so many."""
         if self._consumer is None:
             settings = {
                 "isolation.level": "read_committed",
@@ -45,7 +45,7 @@ class Follower:
             )
             self._consumer.assign([TopicPartition(self._topic, 0, self.next_offset)])
         records = []
-        for message in self._consumer.consume(1_000, 0):
+        for message in self._consumer.consume(most, 0):
             error = message.error()
             if error is None:
                 records.append(record_of(message))

@@ -7,7 +7,7 @@ import sys
 import threading
 import urllib.request
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 from prometheus_client.parser import text_string_to_metric_families
@@ -16,12 +16,15 @@ from tidemill.cli.broker import start_with_progress
 from tidemill.cli.processes import notes_folder, start_workers, worker_groups
 from tidemill.schemas.errors import BrokerError, StreamError
 from tidemill.streams.broker import EmbeddedBroker
+from tidemill.streams.control_state import next_profile
 from tidemill.streams.kafka.connection import Connection
 from tidemill.streams.kafka.reader import KafkaReader
 from tidemill.streams.plan import Plan
+from tidemill.streams.profile_log import PROFILES
 
 Check = Callable[[], None]
 _TAIL = 32
+STATE = "control"
 
 
 @contextmanager
@@ -89,18 +92,26 @@ def running_control(reference: str, connection: Connection) -> Iterator[Check]:
                 process.kill()
 
 
-def has_read_all(connection: Connection, group: str, topic: str) -> bool:
-    """Whether a group has given back all that is committed on a topic; what transactions leave there is no message."""
-    reader = KafkaReader(connection, group)
-    try:
-        for partition in reader.partitions(topic):
-            end = reader.end(topic, partition)
-            last = [record.offset for record in reader.read(topic, partition, max(0, end - _TAIL), end)][-1:]
-            if last and (reader.committed(topic, partition) or 0) <= last[0]:
-                return False
-    finally:
-        reader.close()
-    return True
+def group_has_read(connection: Connection, group: str, topic: str) -> bool:
+    """Whether a group has given back all that is committed on a topic."""
+    with closing(KafkaReader(connection, group)) as reader:
+        return all(
+            (reader.committed(topic, partition) or 0) > _last(reader, topic, partition)
+            for partition in reader.partitions(topic)
+        )
+
+
+def control_has_read(connection: Connection, name: str) -> bool:
+    """Whether all profiles are in the state of the control plane."""
+    with closing(KafkaReader(connection)) as reader:
+        entries = {record.key: record.value for record in reader.read(f"{name}.{STATE}", 0)}
+        return next_profile(entries) > _last(reader, f"{name}.{PROFILES}", 0)
+
+
+def _last(reader: KafkaReader, topic: str, partition: int) -> int:
+    """The last message's offset: behind it there may be what transactions leave; -1 if there is none."""
+    end = reader.end(topic, partition)
+    return max((record.offset for record in reader.read(topic, partition, max(0, end - _TAIL), end)), default=-1)
 
 
 def worker_figures(name: str) -> tuple[int, float]:

@@ -9,7 +9,15 @@ from pathlib import Path
 from typing import Any
 
 from tidemill.client import Client
-from tidemill.demo.cluster import Check, embedded_broker, has_read_all, running_control, running_workers, worker_figures
+from tidemill.demo.cluster import (
+    Check,
+    control_has_read,
+    embedded_broker,
+    group_has_read,
+    running_control,
+    running_workers,
+    worker_figures,
+)
 from tidemill.demo.drift import incident_rows, performance_in_incidents
 from tidemill.demo.replay import Replay
 from tidemill.demo.view import Snapshot, View
@@ -106,7 +114,7 @@ class _Year:
         since = len(self._watcher.latencies)
         rest = self._stretch("February to December", END, self._options.seconds)
         self._wait_for_labels()
-        self._wait_for_group("control", "profiles")
+        self._wait(lambda: control_has_read(self._client.connection, name), "profiles")
         self._step = "audit"
         self._tick(force=True)
         reader = KafkaReader(self._client.connection)
@@ -176,7 +184,7 @@ class _Year:
 
     def _wait_for_group(self, group: str, topic: str) -> None:
         name, connection = self._pipeline.name, self._client.connection
-        self._wait(lambda: has_read_all(connection, f"{name}.{group}", f"{name}.{topic}"), topic)
+        self._wait(lambda: group_has_read(connection, f"{name}.{group}", f"{name}.{topic}"), topic)
 
     def _wait(self, done: Callable[[], bool], topic: str) -> None:
         deadline = time.monotonic() + STALLED_SECONDS
