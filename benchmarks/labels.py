@@ -68,7 +68,8 @@ def _table(found: dict[str, Any]) -> list[str]:
         lines.append(
             f"| {row['waiting']:,} | {row['bytes'] / 1e6:,.0f} | {row['peak_bytes'] / 1e6:,.0f}"
             f" | {row['bytes'] / row['waiting']:,.0f}"
-            f" | {cost:.2f} | {cost / first['us_per_prediction']:.2f} | {label:.2f} | {label / first['us_per_label']:.2f}"
+            f" | {cost:.2f} | {cost / first['us_per_prediction']:.2f}"
+            f" | {label:.2f} | {label / first['us_per_label']:.2f}"
             f" | {row['changelog_bytes_per_prediction']:.0f} | {row['restored_per_second']:,.0f} |"
         )
     return lines
@@ -147,7 +148,7 @@ def measure(size: int) -> dict[str, Any]:
     found: dict[str, Any] = {}
     predicted: list[float] = []
     labelled: list[float] = []
-    for number in range(max(LEAST // size, 1)):
+    for _ in range(max(LEAST // size, 1)):
         with tempfile.TemporaryFile() as file:
             once = _round(file, size)
         predicted += once.pop("predicted")
