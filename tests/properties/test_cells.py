@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from tidemill.processors.outcomes.cells import CellRows
 
-BIG = pa.schema([(f"whole{n}", pa.int64()) for n in range(8)])
+COLUMNS = pa.schema([(f"whole{n}", pa.int64()) for n in range(8)])
 SCHEMA = pa.schema(
     [
         pa.field("id", pa.int64()),
@@ -92,8 +92,8 @@ def test_what_was_put_comes_back_bit_for_bit(given_steps):
 
 
 def test_small_numbers_take_a_byte_and_a_large_one_widens_its_column_alone():
-    store = CellRows(BIG)
-    one = {name: [1] for name in BIG.names}
+    store = CellRows(COLUMNS)
+    one = {name: [1] for name in COLUMNS.names}
     store.put(np.array([0]), pa.table(one))
     assert store.nbytes == 65_536 * (8 + 1)
     store.put(np.array([1]), pa.table(one | {"whole3": [1 << 40]}))
