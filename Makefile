@@ -48,7 +48,7 @@ bench-scale: $(INSTALLED)  ## Cost per event over partitions, workers, keys and 
 bench-state: $(INSTALLED)  ## Memory, cost, changelog and restore at ten thousand to ten million keys, into docs/
 	$(BIN)/python benchmarks/state.py $(ARGS)
 
-bench-labels: $(INSTALLED)  ## Memory and cost of up to ten million predictions that wait for labels, into docs/ (about seven minutes)
+bench-labels: $(INSTALLED)  ## Memory and cost of up to ten million predictions that wait for labels, into docs/ (about three minutes)
 	$(BIN)/python benchmarks/labels.py $(ARGS)
 
 bench-drift: $(INSTALLED)  ## Delay, false alarms and missed drifts of every detector, into docs/ (about six minutes)
