@@ -4,8 +4,8 @@ BIN := .venv/bin
 INSTALLED := .venv/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo check test test-slow bench bench-drift bench-profiles bench-scale bench-state fuzz chaos format lock \
-	wheel compose-check clean
+.PHONY: help install demo check test test-slow bench bench-drift bench-profiles bench-scale bench-state bench-labels fuzz chaos \
+	format lock wheel compose-check clean
 
 help:  ## Show this help
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -47,6 +47,9 @@ bench-scale: $(INSTALLED)  ## Cost per event over partitions, workers, keys and 
 
 bench-state: $(INSTALLED)  ## Memory, cost, changelog and restore at ten thousand to ten million keys, into docs/
 	$(BIN)/python benchmarks/state.py $(ARGS)
+
+bench-labels: $(INSTALLED)  ## Memory and cost of up to ten million predictions that wait for labels, into docs/ (about three minutes)
+	$(BIN)/python benchmarks/labels.py $(ARGS)
 
 bench-drift: $(INSTALLED)  ## Delay, false alarms and missed drifts of every detector, into docs/ (about six minutes)
 	$(BIN)/python benchmarks/drift.py $(ARGS)

@@ -53,11 +53,11 @@ def main() -> None:
         what, keys = options.one
         print(json.dumps(MEASURED[what](int(keys))))
         return
-    found: dict[str, Any] = {"machine": _machine(), "load_before": os.getloadavg(), "rows": []}
+    found: dict[str, Any] = {"machine": machine(), "load_before": os.getloadavg(), "rows": []}
     for what in MEASURED:
         for keys in KEYS:
             if keys <= options.most and (what != "task" or keys <= MOST_FOR_TASK):
-                row = {"what": what, "keys": keys} | _in_a_process(what, keys)
+                row = {"what": what, "keys": keys} | in_a_process(__file__, what, keys)
                 found["rows"].append(row)
                 print(json.dumps(row), flush=True)
     found["load_after"] = os.getloadavg()
@@ -65,12 +65,18 @@ def main() -> None:
     (job.HOME / "state.json").write_text(json.dumps(found, indent=2) + "\n")
     table = _table(found)
     print("\n".join(table))
-    before, _, rest = options.docs.read_text().partition(BEGIN)
-    options.docs.write_text("\n".join([before + BEGIN, *table, END + rest.partition(END)[2]]))
+    into_page(options.docs, table)
 
 
-def _in_a_process(what: str, keys: int) -> dict[str, Any]:
-    command = [sys.executable, __file__, "--one", what, str(keys)]
+def into_page(page: Path, table: list[str]) -> None:
+    """Replace what stands between the page's marks."""
+    before, _, rest = page.read_text().partition(BEGIN)
+    page.write_text("\n".join([before + BEGIN, *table, END + rest.partition(END)[2]]))
+
+
+def in_a_process(script: str, *arguments: object) -> dict[str, Any]:
+    """What `script --one arguments` prints."""
+    command = [sys.executable, script, "--one", *map(str, arguments)]
     ran = subprocess.run(command, stdout=subprocess.PIPE, check=True, text=True)
     found: dict[str, Any] = json.loads(ran.stdout)
     return found
@@ -121,7 +127,7 @@ def _measure(make: Any, update: Any, count: int, *, new: bool = False) -> dict[s
     # As large as a batch, so that what is reserved once for all is not counted to the keys.
     update(warm, _names(np.arange(FILL)), 0)
     warm.apply(warm.rows(warm.changed()))
-    before = _memory()
+    before = memory()
     store, blocks = make(), {}
     log = BlockLog(store)
 
@@ -136,7 +142,7 @@ def _measure(make: Any, update: Any, count: int, *, new: bool = False) -> dict[s
     for first in range(0, count, FILL):
         update(store, _names(np.arange(first, first + FILL)), first)
         commit()
-    per_key = (_memory() - before - sum(map(len, blocks.values()))) / count
+    per_key = (memory() - before - sum(map(len, blocks.values()))) / count
     chance, spent, written = np.random.default_rng(1), [], 0
     for i in range(EVENTS // BATCH):
         pick = chance.integers(0, count, BATCH)
@@ -186,12 +192,12 @@ def task(count: int) -> dict[str, Any]:
 
     worker = made()
     run(np.arange(FILL), 0)
-    before, chance = _memory(), np.random.default_rng(1)
+    before, chance = memory(), np.random.default_rng(1)
     for first in range(FILL, count, FILL):
         run(np.arange(first, first + FILL), first)
     log.compact(changelog)
     held = sum(len(r.value) for r in log.read(changelog, 0) if r.value)
-    per_key = (_memory() - before - held) / (count - FILL) if count > FILL else None
+    per_key = (memory() - before - held) / (count - FILL) if count > FILL else None
     runs = [run(chance.integers(0, count, BATCH), count + i * BATCH) for i in range(EVENTS // BATCH)]
     log.compact(changelog)
     start = time.process_time()
@@ -214,14 +220,14 @@ def _names(which: Any) -> pa.Array:
     return pa.array([f"c{i:08d}" for i in which.tolist()])
 
 
-def _machine() -> str:
+def machine() -> str:
     lines = Path("/proc/cpuinfo").read_text().splitlines()
     model = next((line for line in lines if line.startswith("model name")), ":")
     gigabytes = psutil.virtual_memory().total / 2**30
     return f"{model.partition(':')[2].strip() or platform.machine()}, {os.cpu_count()} cores, {gigabytes:.0f} GB"
 
 
-def _memory() -> int:
+def memory() -> int:
     return int(psutil.Process().memory_info().rss)
 
 

@@ -15,6 +15,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from tidemill.processors.growth import grown
 from tidemill.processors.stage import Store
 
 MAX_BLOCK_BYTES = 512 * 1024
@@ -30,9 +31,10 @@ class BlockLog:
         self._max_bytes = max_block_bytes
         self._next = 0
         # By number, which is also the order in which they come: the oldest is always the first.
-        self._blocks: OrderedDict[int, NDArray[np.int64]] = OrderedDict()
+        self._blocks: OrderedDict[int, NDArray[np.int32]] = OrderedDict()
         self._rows = 0
-        self._written_in: NDArray[np.int64] = np.full(1024, -1, dtype=np.int64)
+        # The number of the block that has a slot's last row, plus one: zeros take no memory before they are written to.
+        self._written_in: NDArray[np.int64] = np.zeros(1024, np.int64)
 
     @property
     def keys(self) -> int:
@@ -42,7 +44,7 @@ class BlockLog:
     @property
     def nbytes(self) -> int:
         """Bytes of memory of the store, and of what is known about its rows in the log."""
-        return self._store.nbytes + self._written_in.nbytes + 8 * self._rows
+        return self._store.nbytes + self._written_in.nbytes + 4 * self._rows
 
     def restore(self, number: int, block: bytes | None) -> None:
         """Take in one message of the changelog, in the log's order."""
@@ -59,9 +61,10 @@ class BlockLog:
         slots = slots[self._store.alive(slots)]
         self._mark(slots, self._next)
         while self._rows + len(slots) > 2 * len(self._store) + _SMALL and self._blocks:
-            oldest, old = self._blocks.popitem(last=False)
+            oldest, noted = self._blocks.popitem(last=False)
+            old = noted.astype(np.int64)
             self._rows -= len(old)
-            current = old[(self._written_in[old] == oldest) & self._store.alive(old)]
+            current = old[(self._written_in[old] == oldest + 1) & self._store.alive(old)]
             current = np.unique(current)
             self._mark(current, self._next)
             slots = np.concatenate([slots, current])
@@ -83,15 +86,13 @@ class BlockLog:
 
     def _note(self, number: int, slots: NDArray[np.int64]) -> None:
         self._mark(slots, number)
-        self._blocks[number] = slots
+        self._blocks[number] = slots.astype(np.int32)
         self._rows += len(slots)
 
     def _mark(self, slots: NDArray[np.int64], number: int) -> None:
         if len(slots) and slots.max() >= len(self._written_in):
-            grown = np.full(max(2 * len(self._written_in), int(slots.max()) + 1), -1, dtype=np.int64)
-            grown[: len(self._written_in)] = self._written_in
-            self._written_in = grown
-        self._written_in[slots] = number
+            self._written_in = grown(self._written_in, int(slots.max()) + 1, 0)
+        self._written_in[slots] = number + 1
 
 
 def _serialise(rows: pa.RecordBatch) -> bytes:

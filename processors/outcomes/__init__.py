@@ -2,7 +2,8 @@
 
 intake       label records in, checked labels out
 policy       what is done with labels that are not as expected, and for how long anything waits
-cells        rows in eight bytes a value
+pieces       rows of numbers, each in as few bytes as it needs
+cells        rows of a schema
 ids          one slot for each event id
 ageing       what is old enough to be forgotten
 predictions  the store of predictions that wait

@@ -1,11 +1,8 @@
-"""Rows in eight bytes a value: what waits for labels, by the million.
+"""Rows of a schema by slot: what waits for labels, by the million.
 
-A number, a time or a truth value is one cell, text is the number of its word in a dictionary. Rows lie in pieces that
-are never copied as more come: a table that doubles by copying would need three times its memory at that moment. Memory
-that nobody has written to is not taken from the machine.
+A number, a time or a truth value is a cell, text is the number of its word in a dictionary. Every value comes back bit
+for bit.
 """
-
-from collections.abc import Iterator
 
 import numpy as np
 import pyarrow as pa
@@ -14,10 +11,9 @@ from numpy.typing import NDArray
 
 from tidemill.processors.growth import grown
 from tidemill.processors.key_index import KeyIndex
+from tidemill.processors.outcomes.pieces import Pieces
 
-_PIECE_BITS = 16
-_PIECE = 1 << _PIECE_BITS
-_BITS = 63
+_BITS = 8
 
 
 class Words:
@@ -71,95 +67,75 @@ class CellRows:
 
     def __init__(self, schema: pa.Schema) -> None:
         self.schema = schema
-        self._pieces: dict[int, NDArray[np.int64]] = {}
         self._words = {i: Words() for i, field in enumerate(schema) if _is_text(field.type)}
-        self._width = len(schema) + -(-len(schema) // _BITS)
+        # Behind the columns, a bit for each of them: whether it is null.
+        nulls = ["u1"] * -(-len(schema) // _BITS)
+        self._pieces = Pieces([*("f8" if pa.types.is_floating(f.type) else "i8" for f in schema), *nulls])
 
     def put(self, slots: NDArray[np.int64], table: pa.Table) -> None:
         """Write rows into slots that are empty; each slot once."""
         if not len(slots):
             return
-        cells: NDArray[np.int64] = np.zeros((len(slots), self._width), np.int64)
+        missing: NDArray[np.bool_] = np.zeros((len(slots), len(self.schema)), np.bool_)
+        cells: list[NDArray[np.generic]] = []
         for i, field in enumerate(self.schema):
             column = table[field.name].combine_chunks()
             if column.null_count:
-                missing = column.is_null().to_numpy(zero_copy_only=False)
-                cells[:, len(self.schema) + i // _BITS] |= missing.astype(np.int64) << (i % _BITS)
-            cells[:, i] = self._words[i].put(column) if i in self._words else _to_cells(column)
-        for number, places, here in _by_piece(slots):
-            if number not in self._pieces:
-                self._pieces[number] = np.zeros((_PIECE, self._width), np.int64)
-            self._pieces[number][places] = cells[here]
+                missing[:, i] = column.is_null().to_numpy(zero_copy_only=False)
+            cells.append(self._words[i].put(column) if i in self._words else _to_cells(column))
+        self._pieces.put(slots, [*cells, *np.packbits(missing, axis=1, bitorder="little").T])
 
     def take(self, slots: NDArray[np.int64]) -> pa.Table:
         """The rows in these slots, in the order given."""
-        cells = self._cells(slots)
+        cells = self._pieces.take(slots)
         return pa.table([self._column(cells, i) for i in range(len(self.schema))], schema=self.schema)
 
     def number(self, slots: NDArray[np.int64], name: str) -> NDArray[np.int64]:
         """The cells of one column of whole numbers."""
-        i = self.schema.get_field_index(name)
-        out: NDArray[np.int64] = np.empty(len(slots), np.int64)
-        for number, places, here in _by_piece(slots):
-            out[here] = self._pieces[number][places, i]
-        return out
+        return self._pieces.column(slots, self.schema.get_field_index(name))
 
     def clear(self, slots: NDArray[np.int64]) -> None:
         """Empty the slots for other rows."""
         if self._words and len(slots):
-            cells = self._cells(slots)
+            cells = self._pieces.take(slots)
             for i, words in self._words.items():
-                words.release(cells[self._valid(cells, i), i])
+                words.release(cells[str(i)][self._valid(cells, i)].astype(np.int64))
 
     @property
     def nbytes(self) -> int:
         """Bytes of memory that it has reserved."""
-        return sum(piece.nbytes for piece in self._pieces.values()) + sum(w.nbytes for w in self._words.values())
+        return self._pieces.nbytes + sum(words.nbytes for words in self._words.values())
 
-    def _cells(self, slots: NDArray[np.int64]) -> NDArray[np.int64]:
-        out: NDArray[np.int64] = np.empty((len(slots), self._width), np.int64)
-        for number, places, here in _by_piece(slots):
-            out[here] = self._pieces[number][places]
-        return out
+    def _valid(self, cells: NDArray[np.void], i: int) -> NDArray[np.bool_]:
+        return np.asarray((cells[str(len(self.schema) + i // _BITS)] >> (i % _BITS)) & 1 == 0)
 
-    def _valid(self, cells: NDArray[np.int64], i: int) -> NDArray[np.bool_]:
-        return np.asarray((cells[:, len(self.schema) + i // _BITS] >> (i % _BITS)) & 1 == 0)
-
-    def _column(self, cells: NDArray[np.int64], i: int) -> pa.Array:
+    def _column(self, cells: NDArray[np.void], i: int) -> pa.Array:
         valid, kind = self._valid(cells, i), self.schema.field(i).type
-        column = np.ascontiguousarray(cells[:, i])
+        if pa.types.is_floating(kind):
+            return pa.array(np.ascontiguousarray(cells[str(i)]), mask=_mask(valid)).cast(kind)
+        column = cells[str(i)].astype(np.int64)
         if i in self._words:
             return self._words[i].take(column, valid)
-        mask = None if valid.all() else ~valid
-        if pa.types.is_floating(kind):
-            return pa.array(column.view(np.float64), mask=mask).cast(kind)
         if pa.types.is_boolean(kind):
-            return pa.array(column != 0, mask=mask)
+            return pa.array(column != 0, mask=_mask(valid))
         if pa.types.is_date32(kind):
-            return pa.array(column.astype(np.int32), mask=mask).cast(kind)
-        return pa.array(column, mask=mask).cast(kind)
+            return pa.array(column.astype(np.int32), mask=_mask(valid)).cast(kind)
+        return pa.array(column, mask=_mask(valid)).cast(kind)
+
+
+def _mask(valid: NDArray[np.bool_]) -> NDArray[np.bool_] | None:
+    return None if valid.all() else ~valid
 
 
 def _is_text(kind: pa.DataType) -> bool:
     return bool(pa.types.is_string(kind))
 
 
-def _to_cells(column: pa.Array) -> NDArray[np.int64]:
+def _to_cells(column: pa.Array) -> NDArray[np.int64] | NDArray[np.float64]:
     kind = column.type
     if pa.types.is_floating(kind):
         numbers: NDArray[np.float64] = pc.fill_null(column.cast(pa.float64()), 0.0).to_numpy(zero_copy_only=False)
-        return numbers.view(np.int64)
+        return numbers
     whole = column.cast(pa.int32()) if pa.types.is_date32(kind) else column
     cells: NDArray[np.int64] = pc.fill_null(whole.cast(pa.int64()), 0).to_numpy(zero_copy_only=False)
     return cells
-
-
-def _by_piece(slots: NDArray[np.int64]) -> Iterator[tuple[int, NDArray[np.int64], NDArray[np.int64]]]:
-    """For each piece: its number, the places in it, and where among `slots` they stand."""
-    if not len(slots):
-        return
-    pieces = slots >> _PIECE_BITS
-    order = np.argsort(pieces, kind="stable")
-    numbers, starts = np.unique(pieces[order], return_index=True)
-    for number, here in zip(numbers.tolist(), np.split(order, starts[1:]), strict=True):
-        yield number, slots[here] & (_PIECE - 1), here
