@@ -337,8 +337,17 @@ class Mill:
             if len(self.answers) >= count:
                 return self.answers
             self._alive()
-            state = f"{len(self.answers)} of {count} answered in {seconds} s"
-            assert time.monotonic() < deadline, f"{state}:\n{self.log()[-5000:]}"
+            if time.monotonic() > deadline:
+                self._show_stacks()
+                raise AssertionError(f"{len(self.answers)} of {count} answered in {seconds} s:\n{self.log()[-9000:]}")
+
+    def _show_stacks(self) -> None:
+        """Have the processes say in the log what they are doing."""
+        for process in self.processes:
+            if process.poll() is None:
+                for worker in psutil.Process(process.pid).children():
+                    worker.send_signal(signal.SIGUSR1)
+        time.sleep(1)
 
     def _alive(self) -> None:
         """Fail at once if what was last started has ended by itself."""

@@ -31,7 +31,8 @@ class Concepts:
 
     Each slice and model version has detectors of its own; their baseline is the version's evaluation, where they take
     one. A detector's find is an alarm if the level rose by the declared effect; rises too small for that add up. An
-    alarm is repeated by each window of outcomes that is still as much worse than before, and else is quiet.
+    alarm is repeated by each window of outcomes that is still as much worse than before, and else is quiet. It is over
+    when another model takes over. A slice is told of only while the whole is quiet.
 
     A detector's `rows_per_alarm` would mean an alarm an hour where a million outcomes come in a day. Unless it is
     declared, it grows with the outcomes in a window, so that an alarm costs one in so many windows, in any volume.
@@ -59,7 +60,7 @@ class Concepts:
                 monitor.expect(WINDOWS_PER_ALARM * self._volume, _SURER_OF_SLICES if sequenced.slice else 1.0)
             shift = monitor.feed(float(total), block.rows, sequenced.time)
             alarm = None if shift is None else self._alarm(key, drift, shift)
-            if shift is not None and alarm is not None:
+            if shift is not None and alarm is not None and not self._is_part(name, sequenced.slice):
                 found.append((Span(min(shift.since, sequenced.time), sequenced.time + 1), alarm))
         return found
 
@@ -77,15 +78,24 @@ class Concepts:
             effect, certain = self._effect(before, now)
             if certain and effect >= drift.threshold:
                 raised["quiet"] = 0
-                found.append(self._made((name, where, raised["version"]), drift, before, now, effect, raised["since"]))
+                if not self._is_part(name, where):
+                    key = name, where, raised["version"]
+                    found.append(self._made(key, drift, before, now, effect, raised["since"]))
             else:
                 raised["quiet"] += 1
                 if raised["quiet"] >= _ENOUGH_QUIET:
                     del self._raised[name, where]
         return found
 
+    def _is_part(self, name: str, where: str) -> bool:
+        """Whether this is a slice of a whole of which there is an alarm."""
+        return bool(where) and (name, "") in self._raised
+
     def _monitor(self, key: Key) -> Monitor:
-        known = self._monitors.pop(key, None) or self._new(key)
+        known = self._monitors.pop(key, None)
+        if known is None:
+            known = self._new(key)
+            self._raised.pop(key[:2], None)
         self._monitors[key] = known
         mine = [each for each in self._monitors if each[:2] == key[:2]]
         for forgotten in mine[:-_MOST_VERSIONS]:

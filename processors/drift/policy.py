@@ -3,6 +3,8 @@
 An alarm needs two things. A difference that chance does not explain: p-values are adjusted for all the tests of a
 window, over all its columns and slices (Benjamini and Hochberg). And an effect that matters: more rows find smaller
 differences, but make none larger. From twice the declared threshold on, an alarm is critical.
+
+What is found in the whole is not told again of its slices: those are for what the whole hides.
 """
 
 from collections.abc import Mapping, Sequence
@@ -111,7 +113,7 @@ class DriftPolicy:
             for name, finding in verdicts
             if finding.alarm
         ]
-        return Judgement([*alarms, *estimated], covered | looked, offsets)
+        return Judgement(_without_parts([*alarms, *estimated]), covered | looked, offsets)
 
     def _estimated(
         self, kind: str, now: Mapping[str, Profile], reference: Mapping[tuple[Kind, str], Profile]
@@ -126,6 +128,11 @@ class DriftPolicy:
                 alarm = estimated_alarm(declared, evaluated.quality, profile, self._target, self._version)
                 alarms += [] if alarm is None else [alarm]
         return alarms, covered
+
+
+def _without_parts(alarms: Sequence[Alarm]) -> list[Alarm]:
+    whole = {(alarm.kind, alarm.subject, alarm.detector) for alarm in alarms if not alarm.slice}
+    return [alarm for alarm in alarms if not alarm.slice or (alarm.kind, alarm.subject, alarm.detector) not in whole]
 
 
 def _looks_at(drift: Drift, kind: str) -> bool:

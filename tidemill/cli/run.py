@@ -1,5 +1,6 @@
 """`tidemill run` and the worker processes that it starts; `tidemill describe`."""
 
+import faulthandler
 import json
 import logging
 import os
@@ -252,7 +253,8 @@ def _outputs(plan: Plan, stage: str) -> list[str]:
 
 
 def stop_signal() -> threading.Event:
-    """Set by SIGTERM and by Ctrl-C."""
+    """Set by SIGTERM and by Ctrl-C; SIGUSR1 has all threads' stacks written to standard error."""
+    faulthandler.register(signal.SIGUSR1, all_threads=True)
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())

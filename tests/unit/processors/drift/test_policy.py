@@ -206,6 +206,33 @@ def test_a_window_from_before_the_drift_says_nothing_of_it():
     assert stand.window(outcomes(0.5, day=0)).alarms == []
 
 
+def test_what_the_whole_shows_is_not_told_again_of_its_slices():
+    parts = ("origin=EWR", "origin=JFK")
+    stand = Stand(tm.data_drift(), reference=[features(1), *(features(3, slice=part) for part in parts)])
+    judged = stand.window(features(2, shift=2.0), *(features(4, shift=2.0, slice=part) for part in parts))
+    assert [(alarm.subject, alarm.slice) for alarm in judged.alarms] == [("f0", "")]
+    assert ("data_drift", "origin=JFK") in judged.covered
+    judged = stand.window(features(2), features(4, shift=2.0, slice=parts[0]), features(4, slice=parts[1]))
+    assert [(alarm.subject, alarm.slice) for alarm in judged.alarms] == [("f0", "origin=EWR")]
+
+
+def test_a_concept_that_drifts_as_a_whole_is_not_told_again_of_its_slices():
+    stand = Stand(tm.concept_drift(), reference=[outcomes(0.2)])
+    assert len(stand.outcomes(errors(2, 0.5, 300))) == 1
+    assert stand.outcomes(errors(2, 0.5, 300), slice="origin=JFK") == []
+    told = stand.window(outcomes(0.5), outcomes(0.5, slice="origin=JFK")).alarms
+    assert [alarm.slice for alarm in told] == [""]
+
+
+def test_an_alarm_is_over_when_another_model_takes_over():
+    stand = Stand(tm.concept_drift(), reference=[outcomes(0.2)])
+    assert len(stand.outcomes(errors(2, 0.5, 300))) == 1
+    assert len(stand.window(outcomes(0.5)).alarms) == 1
+    stand.outcomes(errors(2, 0.5, 1), start=300, version="v2")
+    judged = stand.window(outcomes(0.5, day=1))
+    assert (judged.alarms, ("concept_drift", "") in judged.covered) == ([], True)
+
+
 def test_slices_and_versions_have_detectors_of_their_own():
     stand = Stand(tm.concept_drift())
     stand.outcomes(errors(1, 0.2, 2_000), slice="origin=JFK")
