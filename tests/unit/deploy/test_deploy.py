@@ -14,6 +14,7 @@ import pytest
 from prometheus_client import generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 
+from tidemill.cli.control import control
 from tidemill.cli.run import run
 from tidemill.streams.control_metrics import ControlMetrics
 from tidemill.streams.metrics import Metrics
@@ -132,8 +133,11 @@ def test_prometheus_finds_the_workers() -> None:
     assert one(r"port: (\d+)", PROMETHEUS) == str(port)
     assert f"http://127.0.0.1:{port}/metrics" in services()[worker]
     assert f"EXPOSE {port}" in (DEPLOY / "Dockerfile").read_text()
-    jobs = {one(r"job_name: (\S+)", PROMETHEUS)}
-    assert set(re.findall(r'job="(\w+)"', ALERTS)) == jobs
+    jobs = re.findall(r"job_name: (\S+)", PROMETHEUS)
+    assert {*re.findall(r'job="([\w-]+)"', ALERTS)} <= {*jobs}
+    service, port = one(r"targets: \[(\S+)\]", PROMETHEUS).split(":")
+    assert port == str(inspect.signature(control).parameters["metrics_port"].default)
+    assert f"http://127.0.0.1:{port}/metrics" in services()[service]
 
 
 def test_grafana_finds_prometheus() -> None:
@@ -156,7 +160,7 @@ def test_a_service_is_pinned_limited_and_local(name: str) -> None:
 
 def test_files_that_are_mounted_are_there() -> None:
     paths = re.findall(r"- (?:\$\{\w+:-)?(\./[^:}]+)", COMPOSE)
-    assert len(paths) == 5
+    assert len(paths) == 6
     for path in paths:
         assert (CHECKOUT / path).is_dir(), path
     assert (CHECKOUT / "examples" / "flights" / "pipeline.py").is_file()
