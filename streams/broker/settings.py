@@ -53,10 +53,10 @@ def server_properties(port: int, controller_port: int, log_dir: str = DATA, pass
         "group.consumer.session.timeout.ms": 6000,
         "group.consumer.min.heartbeat.interval.ms": 500,
         "group.consumer.heartbeat.interval.ms": 1000,
-        # A dead worker's open transaction holds back read_committed subscribers until it is aborted: look more often
-        # than Kafka's ten seconds, and let nobody ask for more than a minute. Not every second: the first look would
-        # come before a broker that starts after a crash knows its partitions, and leave out the markers of those.
-        "transaction.abort.timed.out.transaction.cleanup.interval.ms": 5_000,
+        # A dead worker's open transaction holds back read_committed subscribers until it is aborted, so nobody may ask
+        # for more than a minute. To look more often than Kafka's ten seconds is no help: the first look would come
+        # before a broker that starts slowly after a crash knows its partitions, and leave out their markers for ever.
+        "transaction.abort.timed.out.transaction.cleanup.interval.ms": 10_000,
         "transaction.max.timeout.ms": 60_000,
         "broker.session.timeout.ms": SESSION_TIMEOUT_MS,
         "broker.heartbeat.interval.ms": SESSION_TIMEOUT_MS // 8,
