@@ -18,7 +18,7 @@ RATES = (1_000, 10_000)
 
 def measure(connection: Connection, delivery: str, rate: int, seconds: float) -> dict[str, float]:
     """Milliseconds at p50 and p99, of a worker that does nothing else."""
-    declared = {"name": f"latency-{delivery}-{rate}"}
+    declared = {"name": f"latency-{delivery}-{rate}", "publish": ("validated", "features", "predictions")}
     pipeline = job.declare(**declared)
     cluster.prepare(connection, pipeline)
     with workers(connection, declared, delivery=delivery) as one:

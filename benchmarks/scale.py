@@ -55,7 +55,12 @@ def main() -> None:
 
 def measure(connection: Connection, shape: dict[str, int], options: Any, name: str) -> dict[str, float]:
     """CPU microseconds of all workers per event, events per second, and latency at a thousand events a second."""
-    declared = {"name": f"scale-{name}", "partitions": shape["partitions"], "count": shape["features"]}
+    declared = {
+        "name": f"scale-{name}",
+        "publish": ("validated", "features", "predictions"),
+        "partitions": shape["partitions"],
+        "count": shape["features"],
+    }
     pipeline = job.declare(**declared)
     cluster.prepare(connection, pipeline)
     # Every key at least once before the clock starts: what is measured is the state's size, not its growth.

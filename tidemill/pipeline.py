@@ -39,6 +39,9 @@ from tidemill.streams.watch import Watch
 _QUIET_PARTITION_MS = 60_000
 """For how long a partition without any profile is waited for."""
 
+PUBLISHED = (*OUTPUTS, "outcomes")
+"""The topics that a pipeline writes unless it says otherwise."""
+
 
 class Pipeline:
     """Events, the checks that they must pass, the features made of them, and the model that answers them.
@@ -47,9 +50,10 @@ class Pipeline:
     refused with a `DeclarationError`. Paths are relative to `base`, by default the folder of the file in which the
     pipeline is declared.
 
-    `publish` names those of the topics "validated", "features" and "predictions" that are written. A pipeline that
-    publishes less costs less, but then all its stages run in one worker, models cannot be trained on served features,
-    and a replay has no features to compare with. Predictions are always published.
+    `publish` names those of the topics "validated", "features", "predictions" and "outcomes" that are written. A
+    pipeline that publishes less costs less. But without validated events and features all its stages run in one worker,
+    models cannot be trained on served features, and a replay has none to compare with; without outcomes labels are for
+    training only, and there are no profiles. Predictions are always published.
 
     `profiles` has windows of events written to P.profiles as sketches, and `drift` is what `tidemill control` looks for
     in them. Either one is enough: by default windows are days, and all is looked for that the pipeline has something
@@ -73,7 +77,7 @@ class Pipeline:
         drift: Sequence[Drift] | None = None,
         partitions: int = 4,
         retention: str | timedelta = "7d",
-        publish: Sequence[str] = OUTPUTS,
+        publish: Sequence[str] = PUBLISHED,
         access: Access | None = None,
         idle: str | timedelta = "200ms",
         base: Path | str | None = None,
@@ -118,6 +122,11 @@ class Pipeline:
         return self.model.target(self.labels.target_classes(self.labels_contract))
 
     @property
+    def joins_labels(self) -> bool:
+        """Whether predictions are set beside what happens, on P.outcomes."""
+        return self.model is not None and "outcomes" in self.publish
+
+    @property
     def drift(self) -> tuple[Drift, ...]:
         """What is looked for: as declared, or else, if there are profiles, all that the pipeline has something for."""
         has = {"model": self.model is not None, "labels": self.labels is not None}
@@ -149,6 +158,8 @@ class Pipeline:
         self.events.check(self.contract)
         if self.profiles is not None and self.model is None:
             raise DeclarationError(f"pipeline {self.name} declares profiles but no model: there are no predictions")
+        if self.profiles is not None and not self.joins_labels:
+            raise DeclarationError(f"pipeline {self.name} declares profiles: add 'outcomes' to publish=[...]")
         if self.model is not None and self.labels is None:
             raise DeclarationError(
                 f"pipeline {self.name} declares a model but no labels: what is it to learn? Add labels=tm.Labels(...)"
@@ -160,7 +171,7 @@ class Pipeline:
 
         def make_stages() -> Sequence[Stage]:
             stages = (self._sanity_check(), *split(self._enrichment(tables, digest)), OnlineInference(target))
-            if self.model is None or self.labels is None or self.labels_contract is None:
+            if not self.joins_labels or self.labels is None or self.labels_contract is None:
                 return stages
             return (*stages, LabelIntake(self.labels_contract, self.labels.fields, target))
 
@@ -180,7 +191,7 @@ class Pipeline:
         }
         if self.labels is not None and self.labels_contract is not None:
             contracts["labels"] = self.labels_contract
-            if self.model is not None:
+            if self.joins_labels:
                 said = f"What happened in pipeline {self.name}, beside what was predicted."
                 contracts["outcomes"] = generate("Outcome", namespace, self._outcomes(features, target).schema, said)
             if self.labels.annotators is not None:
@@ -200,12 +211,12 @@ class Pipeline:
             retention_ms=self.retention_ms,
             schema_wait_seconds=self.events.schema_wait_seconds,
             model_deadline_seconds=self.model.deadline_seconds if self.model else Plan.model_deadline_seconds,
-            publish=self.publish,
+            publish=[suffix for suffix in self.publish if suffix in OUTPUTS],
             description=description,
             hops=enrichment.hops,
             late_tables=[table.name for table in enrichment.plan.joined_after],
             idle_seconds=self.idle_seconds,
-            make_outcomes=None if self.model is None else lambda: self._outcomes(features, target),
+            make_outcomes=(lambda: self._outcomes(features, target)) if self.joins_labels else None,
             profile_window=None if self.profiles is None else self.profiles.windows(features).window,
             watch=self._watch(target, self.model.features if self.model else ()),
         )
@@ -295,11 +306,11 @@ def _guidelines(labels: Labels, base: Path) -> dict[str, str]:
 def _published(name: str, publish: Sequence[str]) -> tuple[str, ...]:
     """The chosen topics in the order of the stages that write them."""
     for suffix in publish:
-        if suffix not in OUTPUTS:
+        if suffix not in PUBLISHED:
             raise DeclarationError(
                 f"pipeline {name}: publish names {suffix!r}{nearest(suffix, OUTPUTS)}; expected some of"
-                f" {', '.join(OUTPUTS)}"
+                f" {', '.join(PUBLISHED)}"
             )
     if OUTPUTS[-1] not in publish:
         raise DeclarationError(f"pipeline {name}: publish must name {OUTPUTS[-1]!r}, by which every event is answered")
-    return tuple(suffix for suffix in OUTPUTS if suffix in publish)
+    return tuple(suffix for suffix in PUBLISHED if suffix in publish)

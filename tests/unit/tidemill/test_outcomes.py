@@ -317,6 +317,27 @@ def test_rejections_are_profiled_in_the_window_that_their_partition_had_reached(
     assert windows == {0, 1, 2, 3, 4}
 
 
+def test_outcomes_can_be_left_out():
+    def without(**more):
+        return tm.Pipeline(
+            "orders",
+            tm.Events(ORDER, key="customer", time="at", id="id"),
+            features=[tm.fields("amount")],
+            labels=tm.Labels(PAYMENT, id="id", label=pl.col("paid"), classes=["no", "yes"], time="at"),
+            model=tm.Model(LogisticRegression(), ["amount"], prior={"no": 0.75, "yes": 0.25}),
+            publish=["validated", "features", "predictions"],
+            **more,
+        )
+
+    driver = run(without(), [order(1)], [label(1)])
+    assert len(driver.predictions()) == 1
+    assert {"orders.labels"} == {spec.name for spec in driver.plan.topics()} & {
+        f"orders.{suffix}" for suffix in ("labels", "scored", "outcomes", "profiles")
+    }
+    with pytest.raises(tm.DeclarationError, match="add 'outcomes' to publish"):
+        without(profiles=tm.Profiles()).plan()
+
+
 def test_how_labels_stand():
     orders = [order(n, n / 10) for n in range(30)] + [order(n, 48) for n in range(30, 40)]
     labels = [label(n, "yes", n / 10 + (1 if n % 2 else 5)) for n in range(20)]

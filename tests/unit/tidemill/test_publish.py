@@ -56,7 +56,7 @@ def test_the_audit_needs_predictions_and_rejections_only(declare):
     ("publish", "words"),
     [
         (["predictons"], "publish names 'predictons'; did you mean 'predictions'?"),
-        (["events", "predictions"], "expected some of validated, features, predictions"),
+        (["events", "predictions"], "expected some of validated, features, predictions, outcomes"),
         (["features"], "publish must name 'predictions'"),
         ([], "publish must name 'predictions'"),
     ],
