@@ -2,6 +2,8 @@
 
 import json
 
+import pytest
+
 import tidemill as tm
 
 STAGES = ("sanity_check", "windows_by_shop", "feature_assembly", "label_intake", "outcomes")
@@ -24,6 +26,7 @@ def features_in_memory(mill):
     return [(r.partition, r.timestamp, r.key, r.value) for r in driver.records("features")]
 
 
+@pytest.mark.slow
 def test_workers_that_are_killed_change_nothing(make_mill, orders):
     source = make_mill.source.replace("        # more features\n    ],\n", WINDOW)
     assert "shop_total" in source
