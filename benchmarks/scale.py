@@ -87,7 +87,8 @@ def write_table(points: list[dict[str, Any]], path: Path) -> None:
         "",
         f"Measured by `make bench-scale` on one machine; the base is {_words(BASE)}, exactly once, three topics.",
         "CPU per event is that of the workers alone. Latency is from the event's timestamp to the subscriber, at"
-        f" {PACED:,} events a second.",
+        f" {PACED:,} events a second. The base is measured once for each thing that grows: its four rows say how much the",
+        "machine differs from itself.",
         "",
         "| grown | to | CPU per event, over the base's | CPU per event, µs | events/s | p50, ms | p99, ms |",
         "| --- | ---: | ---: | ---: | ---: | ---: | ---: |",
@@ -124,7 +125,7 @@ def plot(points: list[dict[str, Any]], path: Path) -> None:
 
 
 def _words(shape: dict[str, int]) -> str:
-    return ", ".join(f"{number:,} {name}" for name, number in shape.items())
+    return ", ".join(f"one {name[:-1]}" if number == 1 else f"{number:,} {name}" for name, number in shape.items())
 
 
 if __name__ == "__main__":

@@ -1,6 +1,7 @@
 """Windows that are being put together from the profiles of partitions, and when one is complete."""
 
 import json
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Generic, Protocol, Self, TypeVar
@@ -19,6 +20,7 @@ class Mergeable(Protocol):
 
 
 T = TypeVar("T", bound=Mergeable)
+MOST_SLICES = 100
 
 
 @dataclass(frozen=True, order=True)
@@ -74,6 +76,9 @@ class Windows(Generic[T]):
     the same log gives the same windows.
 
     Deltas that are read again are harmless: a window knows the last that it took in, by partition of their topic.
+
+    Of the slices by one field a window holds the first `MOST_SLICES`; what is added to others is left out, and counts
+    as late. A field of too many values cannot fill the memory.
     """
 
     def __init__(self, sources: int, grace: Mapping[str, int], idle: int | None) -> None:
@@ -85,6 +90,7 @@ class Windows(Generic[T]):
         self.pending: dict[WindowKey, Merged[T]] = {}
         self.late = 0
         self._next: int | None = None
+        self._slices: Counter[tuple[int, int, str, str, str]] = Counter()
 
     def add(self, delta: Delta[T]) -> bool:
         """Take a delta in; whether it has changed a window."""
@@ -94,12 +100,13 @@ class Windows(Generic[T]):
         self.places[partition] = offset
         for source, time in delta.reached.items():
             self._watermark.advance((delta.task, source), time, delta.seen)
-        if delta.key.end <= self.closed.get(delta.key.kind, 0):
+        merged = self.pending.get(delta.key)
+        if delta.key.end <= self.closed.get(delta.key.kind, 0) or (merged is None and self._is_full(delta.key)):
             self.late += 1
             return False
-        merged = self.pending.get(delta.key)
         if merged is None:
             self.pending[delta.key] = Merged(delta.profile, {partition: offset})
+            self._slices[_cut(delta.key)] += 1
             self._next = min(self._due(delta.key), self._due(delta.key) if self._next is None else self._next)
             return True
         if merged.places.get(partition, -1) >= offset:
@@ -133,7 +140,11 @@ class Windows(Generic[T]):
             self.closed[kind] = max(end, self.closed.get(kind, 0))
             for key in mine:
                 del self.pending[key]
+                self._slices.pop(_cut(key), None)
         self._next = min(map(self._due, self.pending), default=None)
+
+    def _is_full(self, key: WindowKey) -> bool:
+        return bool(key.slice) and self._slices[_cut(key)] >= MOST_SLICES
 
     def _due(self, key: WindowKey) -> int:
         return key.end + self._grace.get(key.kind, 0)
@@ -157,4 +168,10 @@ class Windows(Generic[T]):
     def take_back(self, windows: Mapping[WindowKey, Merged[T]]) -> None:
         """Begin with these open windows."""
         self.pending = dict(windows)
+        self._slices = Counter(map(_cut, self.pending))
         self._next = min(map(self._due, self.pending), default=None)
+
+
+def _cut(key: WindowKey) -> tuple[int, int, str, str, str]:
+    """The window, and the field that it is sliced by."""
+    return key.start, key.end, key.kind, key.model_version, key.slice.partition("=")[0]
