@@ -31,6 +31,8 @@ from tidemill.schemas.codec import Codec
 from tidemill.schemas.resolver import KnownSchemas
 
 SCOPE = Scope("bench", 0, 1)
+# The way from event to prediction alone: what profiles are compared with shall not be large for other reasons.
+PIPELINE = job.declare(publish=("validated", "features", "predictions"))
 
 
 def main() -> None:
@@ -56,11 +58,11 @@ def main() -> None:
 
 
 def _round(events: int, batch: int, number: int) -> dict[str, float]:
-    driver = tm.testing.Driver(job.pipeline)
-    driver.serve(job.fitted(job.pipeline))
+    driver = tm.testing.Driver(PIPELINE)
+    driver.serve(job.fitted(PIPELINE))
     driver.send(job.payments(number * events, events))
     plane = _prepare_time(driver, batch)
-    model, target = job.pipeline.model, job.pipeline.target()
+    model, target = PIPELINE.model, PIPELINE.target()
     assert model is not None
     features, predictions = driver.table("features").combine_chunks(), driver.table("predictions").combine_chunks()
     labels = pa.array(np.random.default_rng(number).random(events) < 0.1)

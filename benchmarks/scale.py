@@ -87,8 +87,8 @@ def write_table(points: list[dict[str, Any]], path: Path) -> None:
         "",
         f"Measured by `make bench-scale` on one machine; the base is {_words(BASE)}, exactly once, three topics.",
         "CPU per event is that of the workers alone. Latency is from the event's timestamp to the subscriber, at"
-        f" {PACED:,} events a second. The base is measured once for each thing that grows: its four rows say how much the",
-        "machine differs from itself.",
+        f" {PACED:,} events a second. The base is measured once for each thing that grows: its four rows say how much",
+        "the machine differs from itself.",
         "",
         "| grown | to | CPU per event, over the base's | CPU per event, µs | events/s | p50, ms | p99, ms |",
         "| --- | ---: | ---: | ---: | ---: | ---: | ---: |",
