@@ -254,7 +254,8 @@ def _outputs(plan: Plan, stage: str) -> list[str]:
 
 def stop_signal() -> threading.Event:
     """Set by SIGTERM and by Ctrl-C; SIGUSR1 has all threads' stacks written to standard error."""
-    faulthandler.register(signal.SIGUSR1, all_threads=True)
+    # By number: whoever runs a command inside a process of their own may have put something else in its place.
+    faulthandler.register(signal.SIGUSR1, 2, all_threads=True)
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
