@@ -31,7 +31,8 @@ check: $(INSTALLED)  ## Lint, types and architecture
 	$(BIN)/pytest -q tests/unit/test_architecture.py
 
 test: $(INSTALLED)  ## All tests but the slowest, on a real embedded Kafka
-	$(BIN)/pytest -q -m "not slow"
+	$(BIN)/pytest -q -m "not slow" -n 2 tests/unit tests/laws tests/properties
+	$(BIN)/pytest -q -m "not slow" tests/integration tests/crash
 
 test-slow: $(INSTALLED)  ## The slowest tests: zombies, repeated kills, workers that come and go
 	$(BIN)/pytest -q -m slow

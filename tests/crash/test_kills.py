@@ -81,6 +81,7 @@ def test_both_killed_at_once(mill, orders):
     assert mill.audit()["holds"]
 
 
+@pytest.mark.slow
 def test_ctrl_c_in_the_middle(mill, orders):
     """A terminal's Ctrl-C goes to the whole process group: an exit in good order all the same."""
     send_more(mill, orders, 2_000)

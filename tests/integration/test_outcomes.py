@@ -118,8 +118,13 @@ def test_each_label_is_joined_once_although_workers_are_killed(mill):
         assert row["model_version"] == "prior"
         seen[row["event_id"]].append((row["label"], row["label_time"], row["revision"]))
     assert seen == wanted
-    rejected = [StoredRejection.of(record_of(message)) for message in mill.read("rejected")]
-    reasons = Counter(r.reason for r in rejected if r.stage == "outcomes")
+    deadline = time.monotonic() + 60
+    while True:
+        rejected = [StoredRejection.of(record_of(message)) for message in mill.read("rejected")]
+        reasons = Counter(r.reason for r in rejected if r.stage == "outcomes")
+        if reasons["late_label"] >= late or time.monotonic() > deadline:
+            break
+        time.sleep(0.2)
     assert reasons["late_label"] == late
     assert reasons["unknown_id"] >= 50
     assert len({(r.partition, r.offset) for r in rejected}) == len(rejected)

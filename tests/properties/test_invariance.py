@@ -266,7 +266,7 @@ def run(pipeline, announcement, phases, stages, actions):
     return driver
 
 
-@settings(max_examples=20)
+@settings(max_examples=12)
 @given(
     phases=st.lists(phase, min_size=2, max_size=3),
     stages=st.sampled_from(["all", "each"]),

@@ -166,7 +166,6 @@ def test_without_a_file_paths_are_relative_to_the_working_directory(tmp_path, mo
         {"features": [tm.fields("height"), tm.window("station", "1h", seen=tm.count("height"))]},
         {"features": [tm.fields("height"), tm.expression(seen=pl.col("height") * 2)]},
     ],
-    ids=str,
 )
 def test_the_version_changes_with_what_decides_about_features(declare, changed):
     base = {"features": []} if "features" in changed and not changed["features"] else {}
@@ -196,7 +195,6 @@ def test_the_version_changes_with_the_contract_and_with_a_tables_content(declare
         {"partitions": 9, "retention": "1d"},
         {"base": "/"},
     ],
-    ids=str,
 )
 def test_the_version_does_not_change_otherwise(declare, changed):
     assert version(declare(**changed)) == version(declare())
