@@ -2,6 +2,7 @@
 
 from contextlib import closing
 
+import pytest
 from confluent_kafka.admin import AdminClient
 
 from tidemill.streams.kafka.admin import apply_topics
@@ -11,6 +12,7 @@ from tidemill.streams.plan import TopicSpec
 from tidemill.streams.snapshots import Snapshots, Snapshotter
 
 
+@pytest.mark.slow
 def test_a_worker_restores_from_snapshots_and_every_event_is_answered_once(make_mill, orders, tmp_path):
     mill = make_mill()
     changelog = f"{mill.name}.changelog"

@@ -54,6 +54,8 @@ def control(
     # What Faust and its client say at INFO is about their own parts starting and stopping.
     for noisy in ("faust", "mode", "aiokafka"):
         logging.getLogger(noisy).setLevel(logging.DEBUG if log_level.upper() == "DEBUG" else logging.WARNING)
+    # Nor is it news that a look at what is there takes longer than a second, when there is much to catch up with.
+    logging.getLogger("mode.timers").setLevel(logging.ERROR)
     plan = load_pipeline(pipeline).plan()
     watch = plan.watch
     if watch is None:
