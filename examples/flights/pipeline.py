@@ -21,7 +21,9 @@ if not (TABLES / "planes.parquet").exists():
     materialise(TABLES)
 
 departures = tm.Events("departure.avsc", key="tail_number", time="known_at", id="flight_id")
-arrivals = tm.Labels("arrival.avsc", id="flight_id", label=pl.col("arrival_delay") > 15, time="arrived_at", within="14d")
+arrivals = tm.Labels(
+    "arrival.avsc", id="flight_id", label=pl.col("arrival_delay") > 15, time="arrived_at", within="14d"
+)
 
 NUMBERS = [
     "departure_delay",
