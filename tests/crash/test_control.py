@@ -150,7 +150,9 @@ def messages(seed):
 
 
 def produce(servers, topic):
-    producer = Producer({"bootstrap.servers": servers, "transactional.id": topic, "log_level": 0})
+    # Compressed as workers do it.
+    settings = {"bootstrap.servers": servers, "transactional.id": topic, "compression.type": "lz4", "log_level": 0}
+    producer = Producer(settings)
     producer.init_transactions()
     for rows, aborted in messages(seed=3):
         producer.begin_transaction()

@@ -10,6 +10,9 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 
 import tidemill as tm
+from tidemill.streams.memory import MemoryReader, MemoryStream
+from tidemill.streams.models import announcements
+from tidemill.streams.references import References
 
 START = datetime(2024, 1, 1, tzinfo=UTC)
 MICROS = {"type": "long", "logicalType": "timestamp-micros"}
@@ -80,6 +83,15 @@ class Shops:
 @pytest.fixture(scope="module")
 def quiet():
     return Shops(declare(), seed=4).days(6).train().days(20)
+
+
+def test_a_trained_model_has_a_reference_for_each_slice(quiet):
+    driver = quiet.driver
+    models = MemoryStream(driver.log, "visits.models")
+    (announced,) = announcements(MemoryStream(driver.log, "visits.models"), wait=True)
+    reference = References(driver.plan, models, MemoryReader(driver.log))(announced["model_version"])
+    for kind in ("features", "predictions", "outcomes"):
+        assert {slice_ for of, slice_ in reference if of == kind} == {"", *(f"shop=s{n}" for n in range(5))}
 
 
 def test_a_stream_without_drift_is_quiet(quiet):

@@ -224,6 +224,36 @@ def test_a_concept_that_drifts_as_a_whole_is_not_told_again_of_its_slices():
     assert [alarm.slice for alarm in told] == [""]
 
 
+def limit_of(stand, **where):
+    (_, alarm), *_ = stand.outcomes(errors(2, 0.6, 400), **where)
+    return json.loads(alarm.evidence)["limit"]
+
+
+def test_many_outcomes_in_a_window_do_not_mean_many_alarms():
+    few, many, declared = (
+        Stand(tm.concept_drift()),
+        Stand(tm.concept_drift()),
+        Stand(tm.concept_drift(rows_per_alarm=9_000)),
+    )
+    for stand in (few, many, declared):
+        stand.outcomes(errors(1, 0.2, 2_000))
+    few.window(outcomes(0.2, rows=1_000))
+    for stand in (many, declared):
+        stand.window(outcomes(0.2, rows=100_000))
+    kept = json.loads(json.dumps(many.policy.save()))
+    assert limit_of(few, start=2_000) == 45_000
+    assert limit_of(declared, start=2_000) == 9_000
+    assert limit_of(many, start=2_000) == 30 * 100_000
+    again = Stand(tm.concept_drift())
+    again.policy.restore(kept)
+    assert limit_of(again, start=2_000) == 30 * 100_000
+
+
+def test_slices_are_ten_times_surer():
+    stand = Stand(tm.concept_drift(), reference=[outcomes(0.2)])
+    assert limit_of(stand, slice="origin=JFK") == 450_000
+
+
 def test_an_alarm_is_over_when_another_model_takes_over():
     stand = Stand(tm.concept_drift(), reference=[outcomes(0.2)])
     assert len(stand.outcomes(errors(2, 0.5, 300))) == 1
