@@ -26,3 +26,12 @@ ALERT_ACTION = _builtin("alert_action.avsc")
 
 LABEL_REQUEST = _builtin("label_request.avsc")
 """A record on `P.label-requests`."""
+
+RETRAIN_REQUEST = _builtin("retrain_request.avsc")
+"""A record on `P.retrain-requests`."""
+
+RETRAIN_TRIGGER = _builtin("retrain_trigger.avsc")
+"""A record on `P.retrain-triggers`: why a new model is wanted, or why it is not."""
+
+TRAINING_JOB = _builtin("training_job.avsc")
+"""A record on `P.training-jobs`: how a job stands."""

@@ -21,8 +21,28 @@ _READS = {
     "subscriber": ("schemas", "predictions", "outcomes", "drift-alerts"),
     "labeller": ("schemas", "label-requests"),
     "worker": ("schemas", "events", *OUTPUTS[:-1], "labels", "changelog", "models", "model-artefacts"),
-    "trainer": ("schemas", "features", "labels", "predictions", "outcomes", "label-requests"),
-    "control": ("schemas", "models", "model-artefacts", "profiles", "alert-actions", "control"),
+    "trainer": (
+        "schemas",
+        "features",
+        "labels",
+        "predictions",
+        "outcomes",
+        "label-requests",
+        "models",
+        "model-artefacts",
+        "retrain-requests",
+        "retrain-triggers",
+        "training-jobs",
+    ),
+    "control": (
+        "schemas",
+        "models",
+        "model-artefacts",
+        "profiles",
+        "alert-actions",
+        "retrain-requests",
+        "control",
+    ),
     "operator": (
         "schemas",
         "events",
@@ -36,18 +56,20 @@ _READS = {
         "model-artefacts",
         "profiles",
         "drift-alerts",
+        "retrain-triggers",
+        "training-jobs",
     ),
 }
 _WRITES = {
     "producer": ("events",),
     "labeller": ("labels",),
     "worker": (*OUTPUTS, "outcomes", "rejected", "changelog", "schemas", "profiles"),
-    "trainer": ("models", "model-artefacts", "label-requests"),
-    "control": ("control", "drift-alerts"),
-    "operator": ("events", "labels", "retries", "alert-actions"),
+    "trainer": ("models", "model-artefacts", "label-requests", "training-jobs"),
+    "control": ("control", "drift-alerts", "retrain-triggers"),
+    "operator": ("events", "labels", "retries", "alert-actions", "retrain-requests"),
 }
 ROLES = tuple(_READS)
-CONTROL_TOPICS = ("profiles", "control", "drift-alerts", "alert-actions")
+CONTROL_TOPICS = ("profiles", "control", "drift-alerts", "alert-actions", "retrain-requests", "retrain-triggers")
 """What `tidemill control` works with, by suffix."""
 _SHARED = frozenset(suffix for table in (_READS, _WRITES) for suffixes in table.values() for suffix in suffixes)
 """Topics that a role is named for; any other is between workers."""
@@ -93,6 +115,10 @@ def grants(plan: Plan, role: str, user: str) -> set[Grant]:
         made |= _of_workers(plan, user, topics)
     elif role == "control":
         made |= _of_control(plan, user)
+    elif role == "trainer":
+        # Runners share triggers by a group, and end a job in a transaction; the rollout log is written in one as well.
+        made.add(Grant(user, GROUP, plan.topic("jobs"), "read"))
+        made.add(Grant(user, TRANSACTIONAL_ID, plan.topic("jobs."), "write", prefixed=True))
     elif role == "subscriber":
         made.add(Grant(user, GROUP, subscriber_prefix(plan.name, user), "read", prefixed=True))
     elif role == "operator":

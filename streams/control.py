@@ -19,6 +19,7 @@ from tidemill.streams.kafka.follower import Follower
 from tidemill.streams.kafka.reader import KafkaReader
 from tidemill.streams.ports import LogRecord
 from tidemill.streams.profile_log import PROFILES
+from tidemill.streams.retraining import REQUESTS, TRIGGERS
 
 STATE = "control"
 """The topic of the state's changelog, by suffix."""
@@ -34,9 +35,14 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class ControlOptions:
-    """`idle_ms` is after how long without any profile a partition is not waited for; None waits for ever."""
+    """`idle_ms` is after how long without any profile a partition is not waited for; None waits for ever.
+
+    Where the pipeline `retrains`, triggers are shared out over so many partitions of their topic.
+    """
 
     idle_ms: int | None
+    retrains: bool = False
+    trigger_partitions: int = 1
     beat: Callable[[], None] = lambda: None
 
 
@@ -83,6 +89,8 @@ class ControlApp:
         self._profiles = _topic(app, f"{name}.{PROFILES}")
         self._actions = _topic(app, f"{name}.{ACTIONS}")
         self._alerts = _topic(app, f"{name}.{ALERTS}")
+        self._requests = _topic(app, f"{name}.{REQUESTS}") if options.retrains else None
+        self._triggers = _topic(app, f"{name}.{TRIGGERS}")
         self._table = app.Table(
             STATE,
             key_type=bytes,
@@ -93,6 +101,8 @@ class ControlApp:
         )
         app.agent(self._profiles, name="profiles")(self._wake)
         app.agent(self._actions, name="actions")(self._wake)
+        if self._requests is not None:
+            app.agent(self._requests, name="requests")(self._wake)
         app.timer(1.0, name="silence")(self._tick)
         app.on_partitions_revoked.connect(self._revoked)
         app.on_rebalance_complete.connect(self._assigned)
@@ -127,8 +137,11 @@ class ControlApp:
     async def _write(self) -> None:
         if not self._plane.active:
             return
-        alerts, entries = self._plane.drain()
+        alerts, triggers, entries = self._plane.drain()
         sent = [await self._alerts.send(key=k, value=v, headers=h, partition=0) for k, v, h in alerts]
+        for key, value, headers in triggers:
+            place = int(key, 16) % self._options.trigger_partitions
+            sent.append(await self._triggers.send(key=key, value=value, headers=headers, partition=place))
         await asyncio.gather(*sent)
         kept = []
         for key, value in entries:
@@ -200,6 +213,9 @@ class ControlApp:
             profiles_log = Follower(self._connection, name, plane.next_profile)
             actions_log = Follower(self._connection, actions, plane.next_action)
             self._logs = {name: (profiles_log, self._take_profiles), actions: (actions_log, plane.actions)}
+            if self._requests is not None:
+                requests = self._requests.get_topic_name()
+                self._logs[requests] = Follower(self._connection, requests, plane.next_request), plane.requests
         log.info("at work")
 
 

@@ -29,6 +29,12 @@ class ControlMetrics:
         self.incidents = Gauge(
             "tidemill_incidents_open", "Open incidents; muted ones apart.", ["severity", "muted"], registry=own
         )
+        self.triggers = Counter(
+            "tidemill_retrain_triggers",
+            "Retrain triggers written, by state and cause.",
+            ["state", "cause", "suppressed_by"],
+            registry=own,
+        )
 
     def standing(self, incidents: Iterable[Incident]) -> None:
         """Show the open incidents."""

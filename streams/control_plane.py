@@ -9,6 +9,7 @@ from tidemill.streams.alerts import alert_row, decode_action, encode_alert
 from tidemill.streams.control_metrics import ControlMetrics
 from tidemill.streams.control_state import ControlState
 from tidemill.streams.ports import Headers, LogRecord
+from tidemill.streams.retraining import encode_trigger, request_of, trigger_row
 
 T = TypeVar("T", bound=Mergeable)
 log = logging.getLogger(__name__)
@@ -53,6 +54,11 @@ class ControlPlane(Generic[T]):
         """The same of P.alert-actions."""
         return self._running.next_action
 
+    @property
+    def next_request(self) -> int:
+        """The same of P.retrain-requests."""
+        return self._running.next_request
+
     def end(self) -> None:
         """Somebody else takes over: forget everything."""
         self._state = None
@@ -77,12 +83,25 @@ class ControlPlane(Generic[T]):
             else:
                 self._running.act(action)
 
+    def requests(self, records: Sequence[LogRecord]) -> None:
+        """Records of P.retrain-requests."""
+        for record in records:
+            request = request_of(record)
+            if request is None or request == "unreadable":
+                if request is not None:
+                    log.error(
+                        "retrain-requests[%d]@%d is no request; it is passed over", record.partition, record.offset
+                    )
+                self._running.pass_over(record.offset)
+            else:
+                self._running.ask(request)
+
     def silence(self, milliseconds: int) -> None:
         """There is nothing to read, and for so long no profile has come."""
         self._running.silence(milliseconds)
 
-    def drain(self) -> tuple[list[Alert], list[Entry]]:
-        """The alerts to write, and then the entries to keep."""
+    def drain(self) -> tuple[list[Alert], list[Alert], list[Entry]]:
+        """The alerts and the triggers to write, and then the entries to keep."""
         step = self._running.drain()
         for incident in step.alerts:
             self._metrics.alerts.labels(incident.state, incident.alarm.severity).inc()
@@ -96,7 +115,12 @@ class ControlPlane(Generic[T]):
         if step.entries:
             self._show()
         alerts = [encode_alert(alert_row(self._pipeline, incident)) for incident in step.alerts]
-        return alerts, [(key.encode(), value) for key, value in step.entries]
+        for trigger in step.triggers:
+            state = "fired" if trigger.fired else "suppressed"
+            self._metrics.triggers.labels(state, trigger.cause, trigger.suppressed_by or "").inc()
+            log.info("trigger %s %s: %s", trigger.id, state, trigger.reason)
+        triggers = [encode_trigger(trigger_row(self._pipeline, trigger)) for trigger in step.triggers]
+        return alerts, triggers, [(key.encode(), value) for key, value in step.entries]
 
     @property
     def _running(self) -> ControlState[T]:

@@ -1,7 +1,7 @@
 """What the control plane knows, and what follows from each record. No Kafka, no clock."""
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 
@@ -10,6 +10,7 @@ from tidemill.processors.drift.incidents import Incidents
 from tidemill.processors.drift.sequences import Sequences
 from tidemill.processors.drift.verdict import Judge
 from tidemill.processors.drift.windows import Delta, Mergeable, Merged, WindowKey, Windows
+from tidemill.processors.retraining import Request, RetrainPolicy, Trigger
 
 T = TypeVar("T", bound=Mergeable)
 _PROGRESS, _WINDOW = "progress", "window|"
@@ -17,9 +18,10 @@ _PROGRESS, _WINDOW = "progress", "window|"
 
 @dataclass
 class Step:
-    """What some records have led to: alerts to send, then entries to keep (None is deleted), in this order."""
+    """What some records have led to: alerts and triggers to send, then entries to keep (None is deleted)."""
 
     alerts: list[Incident] = field(default_factory=list)
+    triggers: list[Trigger] = field(default_factory=list)
     entries: list[tuple[str, bytes | None]] = field(default_factory=list)
 
 
@@ -46,7 +48,9 @@ class ControlState(Generic[T]):
         judge: Judge[T],
         pack: Callable[[T], bytes],
         unpack: Callable[[bytes], T],
+        retrain: RetrainPolicy | None = None,
     ) -> None:
+        self._retrain = retrain
         self.windows, self.incidents, self._sequences, self._judge = windows, incidents, sequences, judge
         self._pack, self._unpack = pack, unpack
         self._dirty: set[WindowKey] = set()
@@ -56,6 +60,8 @@ class ControlState(Generic[T]):
         self._told: list[Incident] = []
         self.next_action = 0
         """The offset of the first action that was not seen."""
+        self.next_request = 0
+        """The offset of the first request for a model that was not seen."""
 
     def take(self, delta: Delta[T]) -> None:
         """A profile of a partition."""
@@ -65,6 +71,8 @@ class ControlState(Generic[T]):
         if self.windows.add(delta):
             self._dirty.add(delta.key)
         which = delta.key.slice, delta.key.model_version
+        if self._retrain is not None and delta.blocks and not delta.key.slice:
+            self._retrain.outcomes(sum(block.rows for block in delta.blocks))
         for number, block in enumerate(delta.blocks):
             self._sequences.add(block, delta.task, (delta.place[1], number), delta.seen, which)
         self._judge_all()
@@ -74,7 +82,20 @@ class ControlState(Generic[T]):
         if action.place < self.next_action:
             return
         self.next_action, self._moved = action.place + 1, True
-        self._told += self.incidents.act(action)
+        self._tell(self.incidents.act(action))
+
+    def ask(self, request: Request) -> None:
+        """Somebody asks for a new model."""
+        if request.place < self.next_request:
+            return
+        self.next_request, self._moved = request.place + 1, True
+        if self._retrain is not None:
+            self._retrain.request(request)
+
+    def pass_over(self, request: int) -> None:
+        """The request at this offset is none for this plane."""
+        if request >= self.next_request:
+            self.next_request, self._moved = request + 1, True
 
     def silence(self, milliseconds: int) -> None:
         """No profile has come for so long, and none is left to read."""
@@ -84,7 +105,7 @@ class ControlState(Generic[T]):
 
     def drain(self) -> Step:
         """What has to be done since this was last asked."""
-        step = Step(self._told)
+        step = Step(self._told, [] if self._retrain is None else self._retrain.drain())
         kept = sorted(self._dirty & self.windows.pending.keys())
         step.entries += [(f"{_WINDOW}{key}", self._packed(self.windows.pending[key])) for key in kept]
         step.entries += self.incidents.entries().items()
@@ -94,6 +115,8 @@ class ControlState(Generic[T]):
                 "sequences": self._sequences.saved(),
                 "judge": self._judge.save(),
                 "next_action": self.next_action,
+                "next_request": self.next_request,
+                "retrain": None if self._retrain is None else self._retrain.saved(),
             }
             step.entries.append((_PROGRESS, json.dumps(progress).encode()))
         step.entries += [(f"{_WINDOW}{key}", None) for key in self._gone if key in self._saved]
@@ -113,7 +136,9 @@ class ControlState(Generic[T]):
             self.windows.restore(progress["windows"], windows)
             self._sequences.restore(progress["sequences"])
             self._judge.restore(progress["judge"])
-            self.next_action = progress["next_action"]
+            self.next_action, self.next_request = progress["next_action"], progress.get("next_request", 0)
+            if self._retrain is not None and progress.get("retrain") is not None:
+                self._retrain.restore(progress["retrain"])
         else:
             self.windows.take_back(windows)
         self._saved = set(windows)
@@ -124,12 +149,20 @@ class ControlState(Generic[T]):
         if blocks:
             self._moved = True
             for span, alarm in self._judge.outcomes(blocks):
-                self._told += self.incidents.found(span, [alarm])
+                self._tell(self.incidents.found(span, [alarm]))
         for span, kind, profiles in self.windows.due():
             judgement = self._judge.window(span, kind, profiles)
-            self._told += self.incidents.judged(span, judgement.covered, judgement.alarms, judgement.offsets)
+            self._tell(self.incidents.judged(span, judgement.covered, judgement.alarms, judgement.offsets))
+            if self._retrain is not None:
+                self._retrain.window(span.end, judgement.metrics)
             self._gone += profiles
             self._moved = True
+
+    def _tell(self, incidents: Sequence[Incident]) -> None:
+        self._told += incidents
+        for incident in incidents if self._retrain is not None else ():
+            assert self._retrain is not None
+            self._retrain.incident(incident)
 
     def _packed(self, merged: Merged[T]) -> bytes:
         return json.dumps(sorted(merged.places.items())).encode() + b"\n" + self._pack(merged.profile)

@@ -28,6 +28,8 @@ LABELLED = (LABEL_INTAKE, OUTCOMES)
 _LABELLED_INPUTS = dict(zip(LABELLED, ("labels", SCORED), strict=True))
 _LABELLED_OUTPUTS = dict(zip(LABELLED, (SCORED, "outcomes"), strict=True))
 
+TRIGGER_PARTITIONS = 4
+"""At most so many jobs of a pipeline run at a time."""
 DAY = 24 * 3600 * 1000
 FOREVER = -1
 
@@ -209,9 +211,22 @@ class Plan:
             return made
         return [
             *made,
+            *self._training_topics(log | wide, compact | wide),
             TopicSpec(self.topic("control"), 1, state, "the state of the control plane"),
             TopicSpec(self.topic("drift-alerts"), 1, alerts, "incidents: each change of one, and how it stands"),
             TopicSpec(self.topic("alert-actions"), 1, compact, "what people do about incidents: mute, acknowledge"),
+        ]
+
+    def _training_topics(self, log: Mapping[str, str], compact: Mapping[str, str]) -> list[TopicSpec]:
+        if self.watch is None or self.watch.retrain is None:
+            return []
+        # Small and precious: why each model was made has to be known for as long as the model is.
+        kept = {**log, "retention.ms": str(FOREVER), "message.timestamp.type": "LogAppendTime"}
+        jobs = {**compact, "min.compaction.lag.ms": str(max(self.retention_ms, 0))}
+        return [
+            TopicSpec(self.topic("retrain-requests"), 1, kept, "what people ask of continuous training"),
+            TopicSpec(self.topic("retrain-triggers"), TRIGGER_PARTITIONS, kept, "why a new model is wanted, or is not"),
+            TopicSpec(self.topic("training-jobs"), 1, jobs, "how each training job stands"),
         ]
 
     def _hop_topics(self) -> list[TopicSpec]:

@@ -9,6 +9,7 @@ from tidemill.processors.drift.profile import Kind
 from tidemill.processors.drift.sequences import Sequences
 from tidemill.processors.drift.verdict import Judge
 from tidemill.processors.drift.windows import Windows
+from tidemill.processors.retraining import Retrain, RetrainPolicy
 from tidemill.streams.control_state import ControlState
 from tidemill.streams.profile_log import pack, unpack
 
@@ -28,6 +29,8 @@ class Watch:
     idle_ms: int | None
     make_judge: Callable[[References], Judge[Profile]]
     incidents: IncidentPolicy = field(default_factory=IncidentPolicy)
+    retrain: Retrain | None = None
+    """When alerts and labels lead to a new model; None where they do not."""
 
 
 def make_state(pipeline: str, watch: Watch, partitions: int, references: References) -> ControlState[Profile]:
@@ -35,4 +38,5 @@ def make_state(pipeline: str, watch: Watch, partitions: int, references: Referen
     windows: Windows[Profile] = Windows(partitions**2, watch.grace_ms, watch.idle_ms)
     sequences = Sequences(partitions, watch.idle_ms)
     incidents = Incidents(pipeline, watch.incidents)
-    return ControlState(windows, sequences, incidents, watch.make_judge(references), pack, unpack)
+    retrain = None if watch.retrain is None else RetrainPolicy(pipeline, watch.retrain)
+    return ControlState(windows, sequences, incidents, watch.make_judge(references), pack, unpack, retrain)

@@ -39,6 +39,7 @@ from tidemill.processors.feature_enrichment import (
     topic_table,
     window,
 )
+from tidemill.processors.retraining import Retrain
 from tidemill.processors.sanity_check import (
     between,
     check,
@@ -50,7 +51,7 @@ from tidemill.processors.sanity_check import (
     present,
     unique,
 )
-from tidemill.results import Alert, Outcome, Prediction, Rejection
+from tidemill.results import Alert, Outcome, Prediction, Rejection, RetrainTrigger, TrainingJob
 from tidemill.schemas.contract import Contract
 from tidemill.schemas.errors import (
     BrokerError,
@@ -85,10 +86,13 @@ __all__ = [
     "Prediction",
     "Profiles",
     "Rejection",
+    "Retrain",
+    "RetrainTrigger",
     "SchemaError",
     "StreamError",
     "Subscription",
     "TidemillError",
+    "TrainingJob",
     "between",
     "check",
     "concept_drift",

@@ -2,15 +2,16 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping
-from datetime import datetime
+from datetime import UTC, datetime
 from types import TracebackType
 from typing import Any, Generic, Self, TypeVar
+from uuid import uuid4
 
 import pyarrow as pa
 
 from tidemill.outgoing import Outgoing
 from tidemill.pipeline import Pipeline
-from tidemill.results import Alert, Outcome, Prediction, Rejection
+from tidemill.results import Alert, Outcome, Prediction, Rejection, RetrainTrigger, TrainingJob
 from tidemill.schemas.codec import Codec
 from tidemill.schemas.contract import Contract
 from tidemill.schemas.errors import DeclarationError, StreamError, nearest
@@ -23,6 +24,7 @@ from tidemill.streams.kafka.reader import KafkaReader
 from tidemill.streams.kafka.registry import Registry
 from tidemill.streams.kafka.subscription import KafkaSubscription
 from tidemill.streams.ports import LogRecord
+from tidemill.streams.retraining import JOBS, REQUESTS, TRIGGERS, decode_jobs, decode_triggers, encode_request
 from tidemill.streams.schema_topic import SchemaTopic
 
 T = TypeVar("T")
@@ -241,6 +243,54 @@ class Client:
             self._publisher = Publisher(self.connection)
         key, value = encode_action(action)
         self._publisher.send(f"{self.name}.{ACTIONS}", key, value)
+        self._publisher.flush()
+
+    def retrain(
+        self, who: str, *, reason: str = "", since: datetime | None = None, request_id: str | None = None
+    ) -> str:
+        """Ask for a new model, learnt from events since this time at the earliest; returns the request's id.
+
+        What is asked twice under one `request_id` is done once.
+        """
+        made = request_id or uuid4().hex
+        self._ask({"id": made, "action": "retrain", "who": who, "reason": reason, "job": "", "since": since})
+        return made
+
+    def cancel_job(self, job_id: str, who: str, *, reason: str = "") -> None:
+        """Have a job ended, or not begun."""
+        known = {job.id: job for job in self.jobs()}
+        waiting = {trigger.id for trigger in self.triggers() if trigger.state == "fired"}
+        if job_id not in known.keys() | waiting:
+            raise DeclarationError(
+                f"pipeline {self.name} has no job {job_id!r}{nearest(job_id, known.keys() | waiting)}; `tidemill jobs list` lists them"
+            )
+        if job_id in known and known[job_id].state in ("succeeded", "refused", "failed", "cancelled"):
+            raise DeclarationError(f"job {job_id} has ended already: {known[job_id].state}")
+        self._ask({"id": f"cancel-{job_id}", "action": "cancel", "who": who, "reason": reason, "job": job_id})
+
+    def triggers(self) -> list[RetrainTrigger]:
+        """Every retrain trigger that the topic has, suppressed ones as well, by event time."""
+        rows = decode_triggers([record.value for record in self._read(TRIGGERS)])
+        return sorted((RetrainTrigger(**row) for row in rows if row is not None), key=lambda t: (t.at, t.id))
+
+    def jobs(self) -> list[TrainingJob]:
+        """How each training job stands, the last one to change at the end."""
+        rows = decode_jobs([record.value for record in self._read(JOBS)])
+        last = {row["id"]: TrainingJob.from_row(row) for row in rows if row is not None}
+        return sorted(last.values(), key=lambda job: job.at)
+
+    def _read(self, suffix: str) -> list[LogRecord]:
+        reader, topic = KafkaReader(self.connection), f"{self.name}.{suffix}"
+        try:
+            return [record for partition in reader.partitions(topic) for record in reader.read(topic, partition)]
+        finally:
+            reader.close()
+
+    def _ask(self, request: Mapping[str, Any]) -> None:
+        if self._publisher is None:
+            self._publisher = Publisher(self.connection)
+        key, value, headers = encode_request({"since": None, **request}, datetime.now(UTC))
+        self._publisher.send(f"{self.name}.{REQUESTS}", key, value, headers=headers)
         self._publisher.flush()
 
     def rows(self, suffix: str, *, since: str = "now", timeout: float | None = None) -> Subscription[dict[str, Any]]:

@@ -24,6 +24,7 @@ from tidemill.processors.feature_enrichment.plan import Feature
 from tidemill.processors.online_inference import OnlineInference
 from tidemill.processors.online_inference.target import Target
 from tidemill.processors.outcomes import LabelIntake, Outcomes
+from tidemill.processors.retraining import Retrain
 from tidemill.processors.sanity_check import Check, SanityCheck
 from tidemill.processors.stage import Stage
 from tidemill.schemas.arrow_types import generate
@@ -57,7 +58,7 @@ class Pipeline:
 
     `profiles` has windows of events written to P.profiles as sketches, and `drift` is what `tidemill control` looks for
     in them. Either one is enough: by default windows are days, and all is looked for that the pipeline has something
-    for; `drift=()` is nothing.
+    for; `drift=()` is nothing. `retrain` says when that, time or labels lead to a new model.
 
     `idle` matters to windows on other keys than the events': how long a partition must have been quiet before the
     others' events are counted without waiting for it.
@@ -75,6 +76,7 @@ class Pipeline:
         model: Model | None = None,
         profiles: Profiles | None = None,
         drift: Sequence[Drift] | None = None,
+        retrain: Retrain | None = None,
         partitions: int = 4,
         retention: str | timedelta = "7d",
         publish: Sequence[str] = PUBLISHED,
@@ -89,7 +91,8 @@ class Pipeline:
         if partitions < 1:
             raise DeclarationError(f"pipeline {name}: expected at least one partition, got {partitions}")
         self.name, self.events, self.labels, self.model = name, events, labels, model
-        self.profiles = Profiles() if drift and profiles is None else profiles
+        self.profiles = Profiles() if (drift or retrain is not None) and profiles is None else profiles
+        self.retrain = retrain
         self.checks, self.features, self.tables = tuple(checks), tuple(features), tuple(tables)
         self._drift = None if drift is None else tuple(drift)
         self.partitions, self.retention_ms = partitions, duration(retention) // 1000
@@ -137,7 +140,7 @@ class Pipeline:
     def _watch(self, target: Target, features: Sequence[str]) -> Watch | None:
         """How windows are watched; None where nothing is looked for."""
         declared = self.drift
-        if not declared or self.profiles is None:
+        if self.profiles is None or not (declared or self.retrain is not None):
             return None
         grace = duration(self.profiles.grace)
         check_policy(
@@ -151,7 +154,12 @@ class Pipeline:
         kinds: dict[str, int] = dict.fromkeys(("features", "predictions", "rejections"), grace // 1000)
         if self.labels is not None:
             kinds["outcomes"] = (grace + self.labels.horizon.kept) // 1000
-        return Watch(kinds, _QUIET_PARTITION_MS, lambda references: DriftPolicy(declared, references, target))
+        return Watch(
+            kinds,
+            _QUIET_PARTITION_MS,
+            lambda references: DriftPolicy(declared, references, target),
+            retrain=self.retrain,
+        )
 
     def make_plan(self) -> Plan:
         """A plan of its own: what topics tell of reference tables is held per plan."""

@@ -143,3 +143,50 @@ class Alert:
     def as_json(self) -> str:
         """As one JSON object, with the evidence as an object in it."""
         return json.dumps({**asdict(self), "evidence": json.loads(self.evidence)}, default=datetime.isoformat)
+
+
+@dataclass(frozen=True)
+class RetrainTrigger:
+    """Why a new model is wanted, or why it is not; the fields are those of `schemas/retrain_trigger.avsc`.
+
+    `at` and `since` are event time. A job follows from one that has `fired`, under the same id.
+    """
+
+    id: str
+    pipeline: str
+    state: Literal["fired", "suppressed"]
+    cause: Literal["drift_alert", "performance", "schedule", "labels", "request"]
+    at: datetime
+    since: datetime | None
+    reference: str
+    suppressed_by: str | None
+    reason: str
+    who: str
+    evidence: str
+
+
+@dataclass(frozen=True)
+class TrainingJob:
+    """How a training job stood when this was written; the fields are those of `schemas/training_job.avsc`."""
+
+    id: str
+    pipeline: str
+    state: Literal["queued", "running", "succeeded", "refused", "failed", "cancelled"]
+    attempt: int
+    runner: str
+    step: str
+    progress: float
+    at: datetime
+    cause: str
+    reason: str
+    dataset: str
+    candidate: str
+    model_version: str
+    metrics: Mapping[str, float]
+    gates: str
+    epsilon: float
+
+    @classmethod
+    def from_row(cls, row: Mapping[str, Any]) -> "TrainingJob":
+        """Make it of a row of the contract."""
+        return cls(**{**row, "metrics": dict(row["metrics"])})

@@ -51,7 +51,9 @@ class DriftPolicy:
         offsets: Offsets = tuple((p, a, b) for p, (a, b) in sorted(now[""].offsets.items())) if "" in now else ()
         if kind == "outcomes":
             alarms = [alarm for name in now for alarm in self._concepts.window(span, name, now[name])]
-            return Judgement(alarms, {("concept_drift", name) for name in now}, offsets)
+            quality = now[""].quality if "" in now else None
+            metrics = {} if quality is None else quality.metrics()
+            return Judgement(alarms, {("concept_drift", name) for name in now}, offsets, metrics)
         if kind == "rejections":
             if self._rejections is None:
                 return Judgement([], set(), offsets)

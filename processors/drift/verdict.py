@@ -1,7 +1,7 @@
 """What the control plane asks of who judges windows, and what it is told."""
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol, TypeVar
 
 from tidemill.processors.drift.incident import Alarm, Offsets, Span
@@ -15,12 +15,14 @@ T = TypeVar("T", bound=Mergeable)
 class Judgement:
     """What was found in a window, and of which (kind, slice) it was looked for: there, what was not found is quiet.
 
-    `offsets` are those of the window's events: (partition, first, last).
+    `offsets` are those of the window's events: (partition, first, last). `metrics` are how good predictions were in
+    it, of outcomes.
     """
 
     alarms: Sequence[Alarm]
     covered: Collection[tuple[str, str]]
     offsets: Offsets = ()
+    metrics: Mapping[str, float] = field(default_factory=dict)
 
 
 class Judge(Protocol[T]):

@@ -46,6 +46,7 @@ def control(
     from tidemill.streams.kafka.connection import Connection
     from tidemill.streams.kafka.follower import Follower
     from tidemill.streams.kafka.reader import KafkaReader
+    from tidemill.streams.plan import TRIGGER_PARTITIONS
     from tidemill.streams.profile_log import read_deltas
     from tidemill.streams.references import References
     from tidemill.streams.watch import make_state
@@ -71,4 +72,5 @@ def control(
     stop, metrics, health = stop_signal(), ControlMetrics(), Health(time.monotonic)
     serve(metrics.registry, health, metrics_host, metrics_port)
     plane = ControlPlane(plan.name, lambda: make_state(plan.name, watch, partitions, references), read_deltas, metrics)
-    run_control(plan.name, connection, plane, ControlOptions(watch.idle_ms, health.beat), health.watching(stop.is_set))
+    options = ControlOptions(watch.idle_ms, watch.retrain is not None, TRIGGER_PARTITIONS, health.beat)
+    run_control(plan.name, connection, plane, options, health.watching(stop.is_set))
