@@ -144,12 +144,12 @@ class ControlApp:
             sent.append(await self._triggers.send(key=key, value=value, headers=headers, partition=place))
         await asyncio.gather(*sent)
         kept = []
-        for key, value in entries:
-            kept.append(self._table.send_changelog(0, key, value))
-            if value is None:
-                self._table.data.pop(key, None)
+        for entry, state in entries:
+            kept.append(self._table.send_changelog(0, entry, state))
+            if state is None:
+                self._table.data.pop(entry, None)
             else:
-                self._table.data[key] = value
+                self._table.data[entry] = state
         await asyncio.gather(*kept)
 
     def _take_profiles(self, records: Sequence[LogRecord]) -> None:

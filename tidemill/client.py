@@ -259,10 +259,10 @@ class Client:
     def cancel_job(self, job_id: str, who: str, *, reason: str = "") -> None:
         """Have a job ended, or not begun."""
         known = {job.id: job for job in self.jobs()}
-        waiting = {trigger.id for trigger in self.triggers() if trigger.state == "fired"}
-        if job_id not in known.keys() | waiting:
+        ids = known.keys() | {trigger.id for trigger in self.triggers() if trigger.state == "fired"}
+        if job_id not in ids:
             raise DeclarationError(
-                f"pipeline {self.name} has no job {job_id!r}{nearest(job_id, known.keys() | waiting)}; `tidemill jobs list` lists them"
+                f"pipeline {self.name} has no job {job_id!r}{nearest(job_id, ids)}; `tidemill jobs list` lists them"
             )
         if job_id in known and known[job_id].state in ("succeeded", "refused", "failed", "cancelled"):
             raise DeclarationError(f"job {job_id} has ended already: {known[job_id].state}")

@@ -23,7 +23,7 @@ class Request:
 
 @dataclass(frozen=True)
 class Trigger:
-    """What a job follows from; suppressed if `suppressed_by` says by what. Times are epoch milliseconds of event time."""
+    """What a job follows from; `suppressed_by` is None, or says why none does. Times are event time in milliseconds."""
 
     id: str
     cause: Cause

@@ -1,7 +1,7 @@
 """Who runs a job: a process on this machine by default, or whatever else can run a command and read what it prints.
 
-A job reads its specification as one line of JSON, and prints lines of JSON: `{"step": …, "progress": …}` while it works,
-and `{"result": {…}}` at the end. It ends early when its input closes, so that it does not outlive its runner.
+A job reads its specification as one line of JSON, and prints lines of JSON: `{"step": …, "progress": …}` while it
+works, and `{"result": {…}}` at the end. It ends early when its input closes, so that it does not outlive its runner.
 """
 
 import json
@@ -25,7 +25,7 @@ _SECONDS_TO_END = 10.0
 
 @dataclass(frozen=True)
 class JobSpec:
-    """What a job is to do: its trigger as a row of `schemas/retrain_trigger.avsc` in JSON, and which attempt this is."""
+    """What a job is to do: its trigger, a row of `schemas/retrain_trigger.avsc`, and which attempt this is."""
 
     id: str
     attempt: int

@@ -142,9 +142,9 @@ class JobRunner:
             return
         ready.attempt = max(ready.attempt, 0 if known is None else known["attempt"])
         if job in self._cancelled():
-            self._end_with(ready, "cancelled", "it was cancelled before it began")
+            self._end_with("cancelled", "it was cancelled before it began")
         elif ready.attempt >= self._options.attempts and known is not None and known["state"] == "running":
-            self._end_with(ready, "failed", f"its runner died {ready.attempt} times while it ran")
+            self._end_with("failed", f"its runner died {ready.attempt} times while it ran")
         else:
             ready.attempt += 1
             self._write(ready, "running", step="starting", reason=ready.trigger["reason"])
@@ -163,11 +163,11 @@ class JobRunner:
             return
         if job.trigger["id"] in self._cancelled():
             self._running.cancel()
-            self._end_with(job, "cancelled", "it was cancelled")
+            self._end_with("cancelled", "it was cancelled")
             return
         told = self._running.poll()
         if told.result is not None:
-            self._take_result(job, told.result)
+            self._take_result(told.result)
         elif told.failure is not None:
             self._take_failure(job, told.failure)
         else:
@@ -179,8 +179,7 @@ class JobRunner:
             progress = min(max(float(last.get("progress", 0.0)), 0.0), 1.0)
             self._write(job, "running", step=str(last.get("step", "")), progress=progress)
 
-    def _take_result(self, job: _Queued, result: Mapping[str, Any]) -> None:
-        # Written first: a runner that has lost the trigger meanwhile is stopped here, before it announces anything.
+    def _take_result(self, result: Mapping[str, Any]) -> None:
         fields = {name: result[name] for name in _RESULT if name in result}
         self._ending = {"state": result["state"], "progress": 1.0, "result": result, **fields}
         self._end(self._ending)
@@ -189,7 +188,7 @@ class JobRunner:
         self._running = None
         options = self._options
         if job.attempt >= options.attempts:
-            self._end_with(job, "failed", f"{failure} (attempt {job.attempt} of {options.attempts})")
+            self._end_with("failed", f"{failure} (attempt {job.attempt} of {options.attempts})")
             return
         wait = min(options.backoff * 2 ** (job.attempt - 1), options.longest_backoff)
         log.warning("job %s: %s; it begins again in %g s", job.trigger["id"], failure, wait)
@@ -197,7 +196,7 @@ class JobRunner:
         self._queue.appendleft(job)
         self._write(job, "queued", reason=f"{failure}; it begins again after {wait:g} s")
 
-    def _end_with(self, job: _Queued, state: str, reason: str) -> None:  # noqa: ARG002
+    def _end_with(self, state: str, reason: str) -> None:
         self._ending = {"state": state, "reason": reason}
         self._end(self._ending)
 
@@ -206,6 +205,7 @@ class JobRunner:
         assert job is not None
         row = {name: value for name, value in ending.items() if name not in ("state", "result")}
         if "result" in ending:
+            # Written first: a runner that has lost the trigger meanwhile is stopped here, before it announces anything.
             self._write(job, "running", step="announcing", progress=1.0)
             self._publish(job.trigger["id"], ending["result"])
         self._write(job, ending["state"], ended=True, **row)

@@ -257,7 +257,7 @@ def job(
 
     log_to_stderr("job", log_level)
     given = os.environ.get("TIDEMILL_JOB")
-    spec = json.loads(base64.b64decode(given) if given else sys.stdin.buffer.raw.readline())  # type: ignore[attr-defined]
+    spec = json.loads(base64.b64decode(given) if given else sys.stdin.readline())
     if not given:
         end_with_runner()
     connection = Connection.from_environment(bootstrap_servers, DEFAULT_BOOTSTRAP)

@@ -47,9 +47,8 @@ class World:
         if self.aborts and self.aborts.pop(0):
             raise CommitAborted("a rebalance")
         for output in prepared.outputs:
-            self.written += [
-                LogRecord(0, len(self.written), 0, k, v, []) for k, v in zip(output.keys, output.values, strict=False)
-            ]
+            for key, value in zip(output.keys, output.values, strict=True):
+                self.written.append(LogRecord(0, len(self.written), 0, key, value, []))
         self.offsets |= prepared.offsets
 
     # As the jobs' log
