@@ -72,7 +72,8 @@ class ControlState(Generic[T]):
             self._dirty.add(delta.key)
         which = delta.key.slice, delta.key.model_version
         if self._retrain is not None and delta.blocks and not delta.key.slice:
-            self._retrain.outcomes(sum(block.rows for block in delta.blocks))
+            rows = sum(block.rows for block in delta.blocks)
+            self._retrain.outcomes(rows, delta.key.model_version)
         for number, block in enumerate(delta.blocks):
             self._sequences.add(block, delta.task, (delta.place[1], number), delta.seen, which)
         self._judge_all()

@@ -22,7 +22,8 @@ class Retrain:
 
     A trigger follows from open incidents of the kinds `on`, of which there must be `quorum` at the least, and only
     critical ones if `severity` says so; from a metric of a window that is worse than its `floor`; when none has fired
-    for `at_least_every`; after so many new `labels`; and from anybody's request.
+    for `at_least_every`; after so many new `labels`; from anybody's request; and, as long as the prior answers, once
+    there are `least_labels` to learn a first model from.
 
     Held back is what comes within `cooldown` of the last one, beyond the `budget` ("4/week"), with fewer than
     `least_labels` new labels, or while values are missing or events rejected more than before: such a fault is to be

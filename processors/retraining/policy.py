@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from tidemill.processors.drift.incident import Incident
+from tidemill.processors.online_inference.stage import PRIOR
 from tidemill.processors.retraining.declaration import FAULTS, Retrain
 from tidemill.processors.retraining.trigger import Cause, Request, Suppression, Trigger, trigger_id
 
@@ -28,6 +29,8 @@ class RetrainPolicy:
         """Incidents that are open, and of each the revision that a trigger has answered."""
         self._fired: list[int] = []
         self._labels = 0
+        self._unanswered = 0
+        """Labels of events that no model has answered."""
         self._broken: dict[str, Any] | None = None
         self._told: list[str] = []
         self._made: list[Trigger] = []
@@ -63,9 +66,10 @@ class RetrainPolicy:
             self._broken = None
         self._decide()
 
-    def outcomes(self, rows: int) -> None:
-        """So many labels have been joined."""
+    def outcomes(self, rows: int, version: str = "") -> None:
+        """So many labels have been joined to answers of this model version."""
         self._labels += rows
+        self._unanswered += rows if version == PRIOR else 0
         self._decide()
 
     def request(self, request: Request) -> None:
@@ -89,6 +93,7 @@ class RetrainPolicy:
             "open": self._open,
             "fired": self._fired,
             "labels": self._labels,
+            "unanswered": self._unanswered,
             "broken": self._broken,
             "told": self._told,
         }
@@ -96,6 +101,7 @@ class RetrainPolicy:
     def restore(self, saved: Mapping[str, Any]) -> None:
         """Begin with what was saved."""
         self._at, self._began, self._labels = saved["at"], saved["began"], saved["labels"]
+        self._unanswered = saved["unanswered"]
         self._open = {name: dict(each) for name, each in saved["open"].items()}
         self._fired, self._told, self._broken = list(saved["fired"]), list(saved["told"]), saved["broken"]
 
@@ -120,6 +126,10 @@ class RetrainPolicy:
         if every is not None and last != _NEVER and self._at - last >= every:
             reason = f"no model was trained for {_days(self._at - last)}, and one is wanted every {_days(every)}"
             self._try(self._trigger("schedule", (last,), reason, {"last": last}), self._held_back())
+        if self._unanswered >= max(declared.least_labels, 1):
+            reason = f"no model answers yet, and {self._unanswered:,} labels have come to learn a first one from"
+            evidence = {"labels": self._unanswered}
+            self._try(self._trigger("labels", ("first", last), reason, evidence), self._held_back())
         if declared.labels is not None and self._labels >= declared.labels:
             reason = f"{self._labels:,} labels have come since the last one, and {declared.labels:,} are enough"
             evidence = {"labels": self._labels}
@@ -210,7 +220,7 @@ class RetrainPolicy:
     def _fire(self, trigger: Trigger) -> None:
         self._tell(trigger)
         self._fired = [*self._fired, max(self._at, 0)][-_MOST_TOLD:]
-        self._labels, self._broken = 0, None
+        self._labels, self._unanswered, self._broken = 0, 0, None
         # One trigger answers whatever is open: the model that it leads to learns from the same events.
         for each in self._open.values():
             each["answered"] = each["revision"]

@@ -142,6 +142,19 @@ def test_a_schedule_and_enough_labels():
     assert trigger.cause == "labels"
 
 
+def test_a_first_model_follows_from_the_first_labels():
+    made = policy(least_labels=100)
+    made.window(10 * DAY, {})
+    made.outcomes(99, "prior")
+    assert made.drain() == []
+    made.outcomes(1, "prior")
+    (trigger,) = made.drain()
+    assert (trigger.fired, trigger.cause) == (True, "labels")
+    assert "no model answers yet" in trigger.reason
+    made.outcomes(500, "v1")
+    assert made.drain() == []
+
+
 def test_a_request_is_not_held_back_but_done_once():
     made = policy(cooldown="365d", budget="1/week", least_labels=10**9)
     for number in (1, 2, 1):
