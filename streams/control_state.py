@@ -13,7 +13,7 @@ from tidemill.processors.drift.windows import Delta, Mergeable, Merged, WindowKe
 from tidemill.processors.retraining import Request, RetrainPolicy, Trigger
 
 T = TypeVar("T", bound=Mergeable)
-_PROGRESS, _WINDOW = "progress", "window|"
+_PROGRESS, _WINDOW, _RETRAIN = "progress", "window|", "retrain"
 
 
 @dataclass
@@ -71,19 +71,19 @@ class ControlState(Generic[T]):
         if self.windows.add(delta):
             self._dirty.add(delta.key)
         which = delta.key.slice, delta.key.model_version
-        if self._retrain is not None and delta.blocks and not delta.key.slice:
-            rows = sum(block.rows for block in delta.blocks)
-            self._retrain.outcomes(rows, delta.key.model_version)
+        told = self._heed("profiles", delta.place[1])
+        if told is not None and delta.blocks and not delta.key.slice:
+            told.outcomes(sum(block.rows for block in delta.blocks), delta.key.model_version)
         for number, block in enumerate(delta.blocks):
             self._sequences.add(block, delta.task, (delta.place[1], number), delta.seen, which)
-        self._judge_all()
+        self._judge_all(told)
 
     def act(self, action: Action) -> None:
         """Somebody's action."""
         if action.place < self.next_action:
             return
         self.next_action, self._moved = action.place + 1, True
-        self._tell(self.incidents.act(action))
+        self._tell(self.incidents.act(action), self._heed("actions", action.place))
 
     def ask(self, request: Request) -> None:
         """Somebody asks for a new model."""
@@ -92,6 +92,10 @@ class ControlState(Generic[T]):
         self.next_request, self._moved = request.place + 1, True
         if self._retrain is not None:
             self._retrain.request(request)
+
+    def _heed(self, source: str, offset: int) -> RetrainPolicy | None:
+        """The policy, if it has not been told of this record yet: its state may be ahead of the rest."""
+        return self._retrain if self._retrain is not None and self._retrain.news(source, offset) else None
 
     def pass_over(self, request: int) -> None:
         """The request at this offset is none for this plane."""
@@ -102,11 +106,14 @@ class ControlState(Generic[T]):
         """No profile has come for so long, and none is left to read."""
         self.windows.silence(milliseconds)
         self._sequences.silence(milliseconds)
-        self._judge_all()
+        self._judge_all(self._retrain)
 
     def drain(self) -> Step:
         """What has to be done since this was last asked."""
         step = Step(self._told, [] if self._retrain is None else self._retrain.drain())
+        if self._moved and self._retrain is not None:
+            # First of all: what was sent is known to it, however few of the other entries are kept.
+            step.entries.append((_RETRAIN, json.dumps(self._retrain.saved()).encode()))
         kept = sorted(self._dirty & self.windows.pending.keys())
         step.entries += [(f"{_WINDOW}{key}", self._packed(self.windows.pending[key])) for key in kept]
         step.entries += self.incidents.entries().items()
@@ -117,7 +124,6 @@ class ControlState(Generic[T]):
                 "judge": self._judge.save(),
                 "next_action": self.next_action,
                 "next_request": self.next_request,
-                "retrain": None if self._retrain is None else self._retrain.saved(),
             }
             step.entries.append((_PROGRESS, json.dumps(progress).encode()))
         step.entries += [(f"{_WINDOW}{key}", None) for key in self._gone if key in self._saved]
@@ -130,40 +136,40 @@ class ControlState(Generic[T]):
         found = {WindowKey.parse(key[len(_WINDOW) :]): v for key, v in entries.items() if key.startswith(_WINDOW)}
         windows = {key: self._unpacked(value) for key, value in found.items()}
         self.incidents.restore(
-            {key: value for key, value in entries.items() if not key.startswith((_WINDOW, _PROGRESS))}
+            {key: value for key, value in entries.items() if not key.startswith((_WINDOW, _PROGRESS, _RETRAIN))}
         )
+        if self._retrain is not None and _RETRAIN in entries:
+            self._retrain.restore(json.loads(entries[_RETRAIN]))
         if _PROGRESS in entries:
             progress = json.loads(entries[_PROGRESS])
             self.windows.restore(progress["windows"], windows)
             self._sequences.restore(progress["sequences"])
             self._judge.restore(progress["judge"])
             self.next_action, self.next_request = progress["next_action"], progress.get("next_request", 0)
-            if self._retrain is not None and progress.get("retrain") is not None:
-                self._retrain.restore(progress["retrain"])
         else:
             self.windows.take_back(windows)
         self._saved = set(windows)
         self._gone += [key for key in windows if key not in self.windows.pending]
 
-    def _judge_all(self) -> None:
+    def _judge_all(self, told: RetrainPolicy | None) -> None:
         blocks = list(self._sequences.due())
         if blocks:
             self._moved = True
             for span, alarm in self._judge.outcomes(blocks):
-                self._tell(self.incidents.found(span, [alarm]))
+                self._tell(self.incidents.found(span, [alarm]), told)
         for span, kind, profiles in self.windows.due():
             judgement = self._judge.window(span, kind, profiles)
-            self._tell(self.incidents.judged(span, judgement.covered, judgement.alarms, judgement.offsets))
-            if self._retrain is not None:
-                self._retrain.window(span.end, judgement.metrics)
+            self._tell(self.incidents.judged(span, judgement.covered, judgement.alarms, judgement.offsets), told)
+            if told is not None:
+                told.window(span.end, judgement.metrics)
             self._gone += profiles
             self._moved = True
 
-    def _tell(self, incidents: Sequence[Incident]) -> None:
+    def _tell(self, incidents: Sequence[Incident], policy: RetrainPolicy | None) -> None:
         self._told += incidents
-        for incident in incidents if self._retrain is not None else ():
-            assert self._retrain is not None
-            self._retrain.incident(incident)
+        if policy is not None:
+            for incident in incidents:
+                policy.incident(incident)
 
     def _packed(self, merged: Merged[T]) -> bytes:
         return json.dumps(sorted(merged.places.items())).encode() + b"\n" + self._pack(merged.profile)

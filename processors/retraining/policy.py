@@ -3,6 +3,7 @@
 Open incidents wait until nothing holds them back, and then fire together as one trigger. What holds them back is
 recorded once as a suppressed trigger, not each time that it is asked. The policy depends on what it was told, in that
 order, and on nothing else: its state is JSON, and whoever restores it and tells the rest again gets the same triggers.
+It remembers how far it was told (`news`), so that what it is told again after a restart changes nothing.
 """
 
 from collections.abc import Mapping, Sequence
@@ -14,7 +15,7 @@ from tidemill.processors.online_inference.stage import PRIOR
 from tidemill.processors.retraining.declaration import FAULTS, Retrain
 from tidemill.processors.retraining.trigger import Cause, Request, Suppression, Trigger, trigger_id
 
-_MOST_TOLD = 1_000
+_MOST_TOLD = 200
 _NEVER = -(2**62)
 
 
@@ -33,15 +34,30 @@ class RetrainPolicy:
         """Labels of events that no model has answered."""
         self._broken: dict[str, Any] | None = None
         self._told: list[str] = []
+        self._closed: list[str] = []
+        """Incidents that have resolved or were muted, with their last revision."""
+        self._through: dict[str, int] = {}
         self._made: list[Trigger] = []
+
+    def news(self, source: str, offset: int) -> bool:
+        """Whether what stands at this offset was not told yet; from now on it was."""
+        if offset <= self._through.get(source, -1):
+            return False
+        self._through[source] = offset
+        return True
 
     def incident(self, incident: Incident) -> None:
         """An incident, as it was told."""
+        name = f"{incident.id}.{incident.revision}"
+        known = self._open.get(incident.id, {"answered": -1, "since": incident.span.start, "revision": -1})
+        if name in self._closed or incident.revision <= known["revision"]:
+            return
         self._reach(incident.updated_at)
         if incident.state == "resolved" or incident.muted:
             self._open.pop(incident.id, None)
+            earlier = [f"{incident.id}.{revision}" for revision in range(incident.revision + 1)]
+            self._closed = [*self._closed, *earlier[-_MOST_TOLD:]][-_MOST_TOLD:]
         else:
-            known = self._open.get(incident.id, {"answered": -1, "since": incident.span.start})
             self._open[incident.id] = {
                 "revision": incident.revision,
                 "answered": known["answered"],
@@ -75,7 +91,7 @@ class RetrainPolicy:
     def request(self, request: Request) -> None:
         """Somebody asks; that is not held back."""
         identity = trigger_id(self._pipeline, "request", request.id)
-        if identity not in self._told:
+        if self.news("requests", request.place):
             why = f"{request.who} asks for a new model" + (f": {request.reason}" if request.reason else "")
             evidence = {"request": request.id, "labels": self._labels}
             self._fire(Trigger(identity, "request", self._now, why, request.since, who=request.who, evidence=evidence))
@@ -96,6 +112,8 @@ class RetrainPolicy:
             "unanswered": self._unanswered,
             "broken": self._broken,
             "told": self._told,
+            "closed": self._closed,
+            "through": self._through,
         }
 
     def restore(self, saved: Mapping[str, Any]) -> None:
@@ -104,6 +122,7 @@ class RetrainPolicy:
         self._unanswered = saved["unanswered"]
         self._open = {name: dict(each) for name, each in saved["open"].items()}
         self._fired, self._told, self._broken = list(saved["fired"]), list(saved["told"]), saved["broken"]
+        self._closed, self._through = list(saved["closed"]), dict(saved["through"])
 
     @property
     def _now(self) -> int:
@@ -218,6 +237,8 @@ class RetrainPolicy:
             )
 
     def _fire(self, trigger: Trigger) -> None:
+        if trigger.id in self._told:
+            return
         self._tell(trigger)
         self._fired = [*self._fired, max(self._at, 0)][-_MOST_TOLD:]
         self._labels, self._unanswered, self._broken = 0, 0, None

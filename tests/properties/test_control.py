@@ -13,8 +13,10 @@ from tidemill.processors.drift.profile import OutcomeBlock
 from tidemill.processors.drift.sequences import Sequences
 from tidemill.processors.drift.verdict import Judgement
 from tidemill.processors.drift.windows import Delta, WindowKey, Windows
+from tidemill.processors.retraining import Retrain, RetrainPolicy
 from tidemill.streams.alerts import alert_row, encode_alert
 from tidemill.streams.control_state import ControlState
+from tidemill.streams.retraining import encode_trigger, trigger_row
 
 WIDTH, GRACE, SOURCES = 10, 3, 2
 
@@ -81,6 +83,7 @@ def make_state():
         MeanJudge(),
         pack,
         lambda value: Total(*json.loads(value)),
+        RetrainPolicy("mill", Retrain(cooldown="20ms", budget="3/100ms", least_labels=15, labels=40)),
     )
 
 
@@ -100,7 +103,10 @@ def logs(draw, late=(0, 0, 0, 8, 25)):
 
 
 def run(records, cuts=()):
-    """The alerts by id and revision, and the state that is left. `cuts`: (records in hand, writes before the kill)."""
+    """Alerts by id and revision, triggers by id, and what state is left.
+
+    `cuts`: (records in hand, writes before the kill).
+    """
     kept, sent, given_back = {}, {}, 0
     plans = iter(cuts)
     state, place = make_state(), 0
@@ -110,15 +116,11 @@ def run(records, cuts=()):
             state.take(record)
         place = min(place + size, len(records))
         step = state.drain()
-        for number, incident in enumerate(step.alerts):
-            if writes is not None and number >= writes:
-                break
-            _, value, _ = encode_alert(alert_row("mill", incident))
-            assert sent.setdefault((incident.id, incident.revision), value) == value
-        if writes is None or writes >= len(step.alerts) + len(step.entries):
-            room = len(step.entries)
-        else:
-            room = max(0, writes - len(step.alerts))
+        alerts = [((i.id, i.revision), encode_alert(alert_row("mill", i))[1]) for i in step.alerts]
+        told = [*alerts, *((t.id, encode_trigger(trigger_row("mill", t))[1]) for t in step.triggers)]
+        for name, value in told if writes is None else told[:writes]:
+            assert sent.setdefault(name, value) == value
+        room = len(step.entries) if writes is None else max(0, writes - len(told))
         for name, value in step.entries[:room]:
             if value is None:
                 kept.pop(name, None)
