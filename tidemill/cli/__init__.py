@@ -16,9 +16,10 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for _module in ("run", "control", "jobs", "data", "training", "models", "report", "proof", "replay", "demo"):
+_COMMANDS = ("run", "control", "jobs", "data", "training", "models", "report", "proof", "replay", "demo", "archive")
+for _module in _COMMANDS:
     importlib.import_module(f"tidemill.cli.{_module}").register(app)
-for _module in ("broker", "topics", "schemas", "rejected", "labels", "alerts", "access"):
+for _module in ("broker", "topics", "schemas", "rejected", "labels", "alerts", "access", "datasets"):
     app.add_typer(importlib.import_module(f"tidemill.cli.{_module}").app, name=_module)
 
 
