@@ -43,10 +43,10 @@ def latency_gate(trial: Trial, gates: Gates) -> GateResult:
     """Whether loading, one event alone, and a batch take no longer than declared."""
     timed: list[tuple[str, str, float, float | None]] = [
         ("load_ms", "loading takes", trial.load_ms, gates.load_ms),
-        ("row_p99_ms", "one event alone takes (99th percentile)", trial.row_p99_ms, gates.latency_ms),
+        ("row_p99_ms", "one event alone takes", trial.row_p99_ms, gates.latency_ms),
         (
             "batch_p99_ms",
-            f"a batch of {trial.batch_rows:,} takes (99th percentile)",
+            f"a batch of {trial.batch_rows:,} takes",
             trial.batch_p99_ms,
             gates.batch_ms,
         ),
@@ -64,7 +64,7 @@ def _timed(timed: list[tuple[str, str, float, float | None]], slow: bool) -> str
         f"{words} {value:,.1f} ms" + ("" if limit is None else f" (limit {limit:,g})")
         for _, words, value, limit in timed
     )
-    return f"{'Too slow' if slow else 'Quick enough'}: {said}."
+    return f"{'Too slow' if slow else 'Quick enough'}: {said}; 99th percentiles."
 
 
 def memory_gate(trial: Trial, gates: Gates) -> GateResult:

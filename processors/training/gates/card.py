@@ -55,17 +55,13 @@ def card(origin: Origin, given: Examination, verdict: Verdict) -> str:
         _table(("", ""), _facts(origin, given)),
         *_candidates(origin),
         "## How good it is",
-        _performance(given),
-        *_slices(given),
+        *_performance(given),
         "## Gates",
         _table(
             ("gate", "verdict", "why"),
             [
                 *((each.name, "passed" if each.passed else "**refused**", each.message) for each in verdict.results),
-                *(
-                    (name, "not tried", f"There is nothing to decide by: {why}.")
-                    for name, why in verdict.left_out.items()
-                ),
+                *((name, "not tried", f"It needs {why}.") for name, why in verdict.left_out.items()),
             ],
         ),
         _figures(verdict),
@@ -103,41 +99,38 @@ def _candidates(origin: Origin) -> list[str]:
     if not origin.tried:
         return []
     rows = [
-        (_plain(each.name), f"{each.trials:,}", "failed" if each.value is None else f"{each.value:.4f}")
+        (each.name, f"{each.trials:,}", "failed" if each.value is None else f"{each.value:.4f}")
         for each in origin.tried
     ]
     return ["## What was tried", _table(("candidate", "trials", "best value"), rows)]
 
 
-def _performance(given: Examination) -> str:
-    ours, baseline = measures(given)[WHOLE], measures(given, given.baseline)[WHOLE]
-    champion = None if given.champion is None else measures(given, given.champion)[WHOLE]
-    head = ("metric", "candidate", *(() if champion is None else ("champion",)), "baseline")
+def _performance(given: Examination) -> list[str]:
+    ours = measures(given)
+    if WHOLE not in ours:
+        return ["It has answered no row whose label is known."]
+    others = {"baseline": given.baseline}
+    if given.champion is not None:
+        others = {"champion": given.champion, **others}
+    beside = [measures(given, scores, slices=False).get(WHOLE, {}) for scores in others.values()]
+    names = list(ours[WHOLE])
     rows = [
         (
             f"**{name}**" if name == given.metric.name else name,
-            _estimate(ours[name]),
-            *(() if champion is None else (_estimate(champion[name]),)),
-            _estimate(baseline[name]),
+            _estimate(ours[WHOLE][name]),
+            *(_estimate(made.get(name)) for made in beside),
         )
-        for name in ours
+        for name in names
     ]
     told = f"On the newest rows whose labels are known; intervals at {given.gates.confidence:.1%} confidence."
-    return f"{told} **{given.metric.name}** decides.\n\n{_table(head, rows)}"
-
-
-def _slices(given: Examination) -> list[str]:
-    parts = {name: made for name, made in measures(given).items() if name != WHOLE}
-    if not parts:
-        return []
-    names = list(next(iter(parts.values())))
-    rows = [(_plain(name), *(_estimate(made[each]) for each in names)) for name, made in parts.items()]
-    return ["### By slice", _table(("slice", *names), rows)]
+    parts = [f"{told} **{given.metric.name}** decides.", _table(("metric", "candidate", *others), rows)]
+    sliced = [(name, *map(_estimate, made.values())) for name, made in ours.items() if name != WHOLE]
+    return [*parts, "### By slice", _table(("slice", *names), sliced)] if sliced else parts
 
 
 def _figures(verdict: Verdict) -> str:
     rows = [
-        (result.name, _plain(name), "" if np.isnan(value) else f"{value:,.6g}")
+        (result.name, name, "" if np.isnan(value) else f"{value:,.6g}")
         for result in verdict.results
         for name, value in result.figures.items()
     ]
@@ -151,7 +144,7 @@ def _fairness(given: Examination) -> list[str]:
     made = ["## Fairness"]
     for name, figures in fairness_figures(given).items():
         made += [f"### By {_plain(name)}", _differences(figures)]
-        rows = [(_plain(group), *map(_share, rates)) for group, rates in figures.rates.items()]
+        rows = [(group, *map(_share, rates)) for group, rates in figures.rates.items()]
         made.append(_table(("group", "answered so", "where true", "where not"), rows))
     return made
 
@@ -181,11 +174,11 @@ def _limits(origin: Origin, given: Examination, verdict: Verdict) -> str:
 
 def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     lines = [head, ["---"] * len(head), *rows]
-    return "\n".join(f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in line)} |" for line in lines)
+    return "\n".join(f"| {' | '.join(map(_plain, line))} |" for line in lines)
 
 
-def _estimate(made: Estimate) -> str:
-    return "" if np.isnan(made.value) else str(made)
+def _estimate(made: Estimate | None) -> str:
+    return "" if made is None or np.isnan(made.value) else str(made)
 
 
 def _share(value: float) -> str:
@@ -193,5 +186,7 @@ def _share(value: float) -> str:
 
 
 def _plain(text: str) -> str:
-    """Text of events in one line and without Markdown's or HTML's signs: a slice's name may be anything."""
-    return "".join(f"\\{sign}" if sign in "\\`*_[]<>#" else " " if sign in "\r\n" else sign for sign in text)
+    """Text in one line, without signs of tables and HTML: a slice's name may be anything that events hold."""
+    for sign, instead in (("|", "\\|"), ("<", "&lt;"), ("\r", " "), ("\n", " ")):
+        text = text.replace(sign, instead)
+    return text

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from tidemill.processors.online_inference.target import Target
 from tidemill.processors.training.gates.declaration import Gates
-from tidemill.processors.training.gates.metrics import Answers, Floats, Metric, answers, metric_named
+from tidemill.processors.training.gates.metrics import Answers, Floats, Metric, answered, answers, metric_named
 from tidemill.processors.training.gates.resampling import generator
 from tidemill.processors.training.gates.trial import Trial
 
@@ -36,8 +36,9 @@ class Examination:
     `columns` has the fields of slices and sensitive fields, a value for each row. Fields in `private` are never named
     with values. `rows` are the same rows with `features` as served, `event_id`, `event_time` and `label_time`;
     `trained` those that the candidate has learnt, with the same columns and `label`; `fresh` those served since, whose
-    labels are not known yet, and `fresh_scores` the candidate's scores of these: leaks show by comparing them. `trial` and `parity` are what was measured; what is missing
-    is left out, and the verdict says so. `seed` is where chance comes from.
+    labels are not known yet, and `fresh_scores` the candidate's scores of these: leaks show by comparing them. `trial`
+    and `parity` are what was measured; what is missing is left out, and the verdict says so. `seed` is where chance
+    comes from.
     """
 
     target: Target
@@ -45,7 +46,7 @@ class Examination:
     candidate: Floats
     baseline: Floats
     champion: Floats | None = None
-    gates: Gates = Gates()
+    gates: Gates = field(default_factory=Gates)
     columns: Mapping[str, Any] = field(default_factory=dict)
     private: Collection[str] = ()
     features: Sequence[str] = ()
@@ -65,8 +66,7 @@ class Examination:
     @cached_property
     def answered(self) -> NDArray[np.bool_]:
         """Rows that the candidate has answered with finite scores."""
-        finite: NDArray[np.bool_] = np.isfinite(self.candidate).all(axis=1)
-        return finite
+        return answered(self.candidate)
 
     def of(self, scores: Floats) -> Answers:
         """A model's answers on all rows; raises ModelError for labels or shapes that do not fit."""
@@ -74,7 +74,7 @@ class Examination:
 
     def paired(self, other: Floats) -> tuple[Answers, Answers, NDArray[np.int64]]:
         """The candidate's and another model's answers on the rows that both have answered, and which rows these are."""
-        both = np.flatnonzero(self.answered & np.isfinite(other).all(axis=1))
+        both = np.flatnonzero(self.answered & answered(other))
         return self.of(self.candidate).take(both), self.of(other).take(both), both
 
     def rng(self, *names: str) -> Generator:

@@ -24,7 +24,8 @@ def fairness_gate(given: Examination) -> GateResult:
     ]
     level = (1 - given.gates.confidence) / len(limits)
     figures: dict[str, float] = {"level": level}
-    beyond, within = [], []
+    beyond: list[str] = []
+    within: list[str] = []
     for column, name, limit in limits:
         value, p_value = getattr(made[column], name), getattr(made[column], f"{name}_p")
         figures |= {f"{column}.{name}": value, f"{column}.{name}_p": p_value, f"{column}.{name}_limit": limit}

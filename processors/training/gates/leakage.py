@@ -96,8 +96,8 @@ def _suspicion(each: _Feature, limit: float, tests: int) -> list[str]:
     certain = each.since is not None and each.since.p_value <= _CHANCE / tests
     if each.since is not None and certain and best >= TELLS and each.since.missing >= GONE:
         return [
-            f"{each.name} tells the label (AUC {best:.3f}) where that is known, but is missing in {each.since.missing:.0%}"
-            " more of the rows served since, whose labels are not: it may come with the label"
+            f"{each.name} tells the label (AUC {best:.3f}) where that is known, but is missing in"
+            f" {each.since.missing:.0%} more of the rows served since, whose labels are not: it may come with the label"
         ]
     if each.since is not None and certain and best >= limit and each.since.distance >= MOVED:
         return [
@@ -151,6 +151,5 @@ def _clean(given: Examination, features: list[_Feature], limit: float) -> str:
         said = f"{said}, as far as can be seen without {' and '.join(without)}"
     alone = [f"{each.name} (AUC {each.examined:.3f})" for each in features if each.examined >= limit]
     if alone:
-        said = f"{said}; alone, nearly perfectly and everywhere: {', '.join(alone)}. Is that known before the label?"
-        return said
+        return f"{said}; alone, nearly perfectly and everywhere: {', '.join(alone)}. Is that known before the label?"
     return f"{said}."

@@ -6,23 +6,25 @@ import numpy as np
 
 from tidemill.processors.training.gates.examination import Examination
 from tidemill.processors.training.gates.groups import groups_of
-from tidemill.processors.training.gates.metrics import Floats, metrics_for
+from tidemill.processors.training.gates.metrics import Floats, answered, metrics_for
 from tidemill.processors.training.gates.resampling import Estimate, estimates
 
 WHOLE = "all"
 
 
-def measures(given: Examination, scores: Floats | None = None) -> Mapping[str, Mapping[str, Estimate]]:
+def measures(
+    given: Examination, scores: Floats | None = None, *, slices: bool = True
+) -> Mapping[str, Mapping[str, Estimate]]:
     """The metrics by slice name, first of `all` rows; of the candidate, or of other `scores` of the same rows.
 
     Rows without an answer are left out, and slices of fewer than `least_slice` rows. Intervals are two-sided, at the
     declared confidence.
     """
     said = given.candidate if scores is None else scores
-    kept = np.isfinite(said).all(axis=1)
+    kept = answered(said)
     every = given.of(said)
     parts = {WHOLE: np.arange(len(given.labels))}
-    for field in given.gates.slices:
+    for field in given.gates.slices if slices else ():
         parts |= groups_of(given.columns, field, given.private)
     made: dict[str, Mapping[str, Estimate]] = {}
     for name, rows in parts.items():

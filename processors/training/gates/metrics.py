@@ -34,7 +34,8 @@ class Answers:
     @property
     def decided(self) -> NDArray[np.int64]:
         """The class of highest probability."""
-        return self.scores.argmax(axis=1)
+        decided: NDArray[np.int64] = self.scores.argmax(axis=1)
+        return decided
 
     @property
     def confidence(self) -> tuple[Floats, NDArray[np.bool_]]:
@@ -89,6 +90,12 @@ def answers(target: Target, labels: NDArray[Any], scores: Floats) -> Answers:
         )
     places = {label: place for place, label in enumerate(target.classes)}
     return Answers(np.array([places[label] for label in labels.tolist()], dtype=np.int64), scores)
+
+
+def answered(scores: Floats) -> NDArray[np.bool_]:
+    """Rows with finite scores."""
+    finite: NDArray[np.bool_] = np.asarray(np.isfinite(scores).all(axis=1))
+    return finite
 
 
 def metrics_for(target: Target) -> tuple[Metric, ...]:

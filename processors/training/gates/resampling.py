@@ -53,7 +53,7 @@ def generator(seed: int, *names: str) -> Generator:
 
 def block_length(rows: int) -> int:
     """How many rows, one after the other, are drawn together."""
-    return max(1, round(rows ** (1 / 3)))
+    return max(1, round(float(np.cbrt(rows))))
 
 
 def resampled(terms: Floats, resamples: int, rng: Generator) -> Floats:

@@ -44,7 +44,8 @@ class Bins:
             return pc.fill_null(found, self.count - 1).to_numpy().astype(np.int64)
         assert self.edges is not None
         numbers = _numbers(column)
-        return np.where(np.isnan(numbers), self.count - 1, np.searchsorted(self.edges, numbers, side="right"))
+        binned: Places = np.where(np.isnan(numbers), self.count - 1, np.searchsorted(self.edges, numbers, side="right"))
+        return binned
 
 
 def telling(places: Places, labels: NDArray[Any], *, classes: bool) -> float:
