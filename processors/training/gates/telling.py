@@ -41,7 +41,8 @@ class Bins:
         """The bin of each value."""
         if self.values is not None:
             found = pc.index_in(_text(column), value_set=self.values)
-            return pc.fill_null(found, self.count - 1).to_numpy().astype(np.int64)
+            placed: Places = pc.fill_null(found, self.count - 1).to_numpy().astype(np.int64)
+            return placed
         assert self.edges is not None
         numbers = _numbers(column)
         binned: Places = np.where(np.isnan(numbers), self.count - 1, np.searchsorted(self.edges, numbers, side="right"))
