@@ -50,6 +50,7 @@ from tidemill.processors.sanity_check import (
     present,
     unique,
 )
+from tidemill.processors.training.candidates import Candidate, choice, integer, log_uniform, uniform
 from tidemill.results import Alert, Outcome, Prediction, Rejection
 from tidemill.schemas.contract import Contract
 from tidemill.schemas.errors import (
@@ -70,6 +71,7 @@ __all__ = [
     "Alert",
     "Annotators",
     "BrokerError",
+    "Candidate",
     "Client",
     "Contract",
     "DeclarationError",
@@ -91,6 +93,7 @@ __all__ = [
     "TidemillError",
     "between",
     "check",
+    "choice",
     "concept_drift",
     "count",
     "data_drift",
@@ -101,7 +104,9 @@ __all__ = [
     "fields",
     "file_table",
     "first",
+    "integer",
     "last",
+    "log_uniform",
     "lookup",
     "matches",
     "max",
@@ -120,6 +125,7 @@ __all__ = [
     "testing",
     "time_since_last",
     "topic_table",
+    "uniform",
     "unique",
     "window",
 ]
