@@ -52,6 +52,7 @@ from tidemill.processors.sanity_check import (
     unique,
 )
 from tidemill.results import Alert, Outcome, Prediction, Rejection, RetrainTrigger, TrainingJob
+from tidemill.processors.training.candidates import Candidate, choice, integer, log_uniform, uniform
 from tidemill.schemas.contract import Contract
 from tidemill.schemas.errors import (
     BrokerError,
@@ -71,6 +72,7 @@ __all__ = [
     "Alert",
     "Annotators",
     "BrokerError",
+    "Candidate",
     "Client",
     "Contract",
     "DeclarationError",
@@ -95,6 +97,7 @@ __all__ = [
     "TrainingJob",
     "between",
     "check",
+    "choice",
     "concept_drift",
     "count",
     "data_drift",
@@ -105,7 +108,9 @@ __all__ = [
     "fields",
     "file_table",
     "first",
+    "integer",
     "last",
+    "log_uniform",
     "lookup",
     "matches",
     "max",
@@ -124,6 +129,7 @@ __all__ = [
     "testing",
     "time_since_last",
     "topic_table",
+    "uniform",
     "unique",
     "window",
 ]

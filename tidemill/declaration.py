@@ -15,6 +15,8 @@ from tidemill.processors.frames import to_polars
 from tidemill.processors.online_inference.target import ClassLabel, Target
 from tidemill.processors.outcomes import Horizon, LabelFields, Policies, ProfileWindows
 from tidemill.processors.sanity_check.stage import NanPolicy
+from tidemill.processors.training.candidates import Candidate, all_candidates
+from tidemill.processors.training.scoring import metric_of
 from tidemill.schemas.contract import Contract
 from tidemill.schemas.derived import GUIDELINES_FIELD
 from tidemill.schemas.errors import DeclarationError, nearest
@@ -227,26 +229,46 @@ class Model:
 
     `deadline`, a minute at most, is how long the model may take for a batch: when it is over, the batch's events are
     rejected as `model_deadline`, and so are those that come until that call has returned.
+
+    A training job tries the estimator, the `candidates` beside it and the simple baseline: `search_trials` sets of
+    parameters in all, drawn with `seed`, for the best `metric` ("log_loss", "brier", "accuracy", "auc"; for numbers
+    "mae", "rmse"), which is log-loss or the mean absolute error if nothing is said.
     """
 
     estimator: Any
     features: Sequence[str]
     prior: float | Mapping[Any, float] | None = None
     deadline: str | timedelta = "30s"
+    candidates: Sequence[Candidate] = ()
+    search_trials: int = 20
+    metric: str | None = None
+    seed: int = 0
 
     @property
     def deadline_seconds(self) -> float:
         """The time for a batch."""
         return duration(self.deadline) / 1e6
 
+    @property
+    def every_candidate(self) -> tuple[Candidate, ...]:
+        """The estimator and the candidates beside it; raises DeclarationError if two have one name."""
+        return all_candidates(self.estimator, self.candidates)
+
     def target(self, classes: tuple[ClassLabel, ...]) -> Target:
         """What the predictions hold."""
-        return Target(classes, self.prior)
+        target = Target(classes, self.prior)
+        metric_of(self.metric, target)
+        return target
 
     def check(self, features: pa.Schema) -> None:
         """Raise DeclarationError unless the named features exist and have a type that models can use."""
         if not self.features:
             raise DeclarationError("Model(features=[...]): name at least one feature")
+        if self.search_trials < len(self.every_candidate):
+            raise DeclarationError(
+                f"Model(search_trials={self.search_trials}): expected one at least for each of the"
+                f" {len(self.every_candidate)} candidates"
+            )
         if self.deadline_seconds > _LONGEST_DEADLINE:
             raise DeclarationError(
                 f"Model(deadline=...) holds a partition back: expected at most {_LONGEST_DEADLINE} s, got"

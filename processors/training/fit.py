@@ -5,16 +5,15 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import pandas as pd
 import pyarrow as pa
 from numpy.typing import NDArray
-from sklearn.base import clone
 from sklearn.metrics import log_loss, mean_absolute_error, mean_squared_error, roc_auc_score
 
 from tidemill.processors.drift import Profile
 from tidemill.processors.frames import to_model_frame
 from tidemill.processors.online_inference.scorer import Scorer, Scores
 from tidemill.processors.online_inference.target import Target
+from tidemill.processors.training.fitting import copy_of, fitted
 from tidemill.processors.training.reference import profiles_of_training
 from tidemill.schemas.errors import ModelError
 
@@ -60,23 +59,11 @@ def fit(
     labels = _labels(train)
     if target.classes and len(np.unique(labels)) == 1:
         raise ModelError(f"all {train.num_rows} events to train on have the label {labels[0]!r}; widen the stretch")
-    model = _fitted(estimator, to_model_frame(train, features), labels)
+    model = fitted(copy_of(estimator), to_model_frame(train, features), labels)
     scores = _scores(model, features, target, test) if test.num_rows else None
     metrics = {} if scores is None else _figures(target, train, test, scores)
     profiles = profiles_of_training(pipeline, features, target, train, test, scores, slices)
     return Training(model, metrics, train.num_rows, test.num_rows, profiles)
-
-
-def _fitted(estimator: Any, frame: pd.DataFrame, labels: NDArray[Any]) -> Any:
-    """A fresh copy that has seen the rows: all at once, or one by one in their order if it learns so, as River's do."""
-    if not hasattr(estimator, "learn_one"):
-        model = clone(estimator)
-        model.fit(frame, labels)
-        return model
-    model = estimator.clone()
-    for row, label in zip(frame.to_dict(orient="records"), labels.tolist(), strict=True):
-        model.learn_one(row, label)
-    return model
 
 
 def evaluate(model: Any, features: list[str], target: Target, train: pa.Table, test: pa.Table) -> dict[str, float]:
