@@ -22,8 +22,10 @@ from tidemill.processors.feature_enrichment.hops import split
 from tidemill.processors.feature_enrichment.lookup_table import ReferenceTable
 from tidemill.processors.feature_enrichment.plan import Feature
 from tidemill.processors.online_inference import OnlineInference
+from tidemill.processors.online_inference.beside import SHADOW_PREDICTIONS
 from tidemill.processors.online_inference.target import Target
 from tidemill.processors.outcomes import LabelIntake, Outcomes
+from tidemill.processors.rollout.declaration import Rollout
 from tidemill.processors.sanity_check import Check, SanityCheck
 from tidemill.processors.stage import Stage
 from tidemill.schemas.arrow_types import generate
@@ -59,6 +61,9 @@ class Pipeline:
     in them. Either one is enough: by default windows are days, and all is looked for that the pipeline has something
     for; `drift=()` is nothing.
 
+    `rollout` is how `tidemill control` moves a new model from shadow to champion, and back; without it people do
+    (`tidemill models`).
+
     `idle` matters to windows on other keys than the events': how long a partition must have been quiet before the
     others' events are counted without waiting for it.
     """
@@ -75,6 +80,7 @@ class Pipeline:
         model: Model | None = None,
         profiles: Profiles | None = None,
         drift: Sequence[Drift] | None = None,
+        rollout: Rollout | None = None,
         partitions: int = 4,
         retention: str | timedelta = "7d",
         publish: Sequence[str] = PUBLISHED,
@@ -92,6 +98,7 @@ class Pipeline:
         self.profiles = Profiles() if drift and profiles is None else profiles
         self.checks, self.features, self.tables = tuple(checks), tuple(features), tuple(tables)
         self._drift = None if drift is None else tuple(drift)
+        self.rollout = rollout
         self.partitions, self.retention_ms = partitions, duration(retention) // 1000
         self.publish = _published(name, publish)
         self.access = access or Access()
@@ -160,6 +167,11 @@ class Pipeline:
             raise DeclarationError(f"pipeline {self.name} declares profiles but no model: there are no predictions")
         if self.profiles is not None and not self.joins_labels:
             raise DeclarationError(f"pipeline {self.name} declares profiles: add 'outcomes' to publish=[...]")
+        if self.rollout is not None and not self.joins_labels:
+            raise DeclarationError(
+                f"pipeline {self.name} declares a rollout, which compares models by what happened: it needs a model,"
+                " labels, and 'outcomes' in publish=[...]"
+            )
         if self.model is not None and self.labels is None:
             raise DeclarationError(
                 f"pipeline {self.name} declares a model but no labels: what is it to learn? Add labels=tm.Labels(...)"
@@ -188,6 +200,12 @@ class Pipeline:
             "predictions": generate(
                 "Prediction", namespace, inference.prediction_fields(features), f"A prediction of pipeline {self.name}."
             ),
+            SHADOW_PREDICTIONS: generate(
+                "ShadowPrediction",
+                namespace,
+                inference.shadow_fields(features),
+                f"An answer of a model of pipeline {self.name} that its subscribers did not get.",
+            ),
         }
         if self.labels is not None and self.labels_contract is not None:
             contracts["labels"] = self.labels_contract
@@ -211,6 +229,8 @@ class Pipeline:
             retention_ms=self.retention_ms,
             schema_wait_seconds=self.events.schema_wait_seconds,
             model_deadline_seconds=self.model.deadline_seconds if self.model else Plan.model_deadline_seconds,
+            challenger_deadline_seconds=(self.rollout or Rollout()).deadline_seconds,
+            rollout=self.rollout,
             publish=[suffix for suffix in self.publish if suffix in OUTPUTS],
             description=description,
             hops=enrichment.hops,
