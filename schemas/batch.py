@@ -81,9 +81,10 @@ class Processed:
     """What a stage made of a batch: every row of it is in `accepted` or in `rejected`, never in both.
 
     `Rejection.row` counts in the batch that the stage was given. `warnings` counts the rows that failed a check
-    which only warns.
+    which only warns. `beside` are further rows for other topics, by suffix; their origins are those of their events.
     """
 
     accepted: Batch
     rejected: tuple[Rejection, ...] = ()
     warnings: Mapping[str, int] = field(default_factory=dict)
+    beside: Mapping[str, Batch] = field(default_factory=dict)

@@ -13,7 +13,10 @@ REJECTION = _builtin("rejection.avsc")
 """What subscribers see of a record on `P.rejected`; most of it travels as Kafka headers."""
 
 MODEL_EVENT = _builtin("model_event.avsc")
-"""An announcement on `P.models`."""
+"""A record on `P.models`."""
+
+MODEL_EVENT_1 = _builtin("model_event_1.avsc")
+"""The same before the log was chained; only read."""
 
 PROFILE = _builtin("profile.avsc")
 """A record on `P.profiles`, and a reference profile inside a model's artefact."""

@@ -8,25 +8,31 @@ from typing import Any
 from tidemill.processors.frames import fits_models
 from tidemill.processors.online_inference.artefact import Artefact, load_model
 from tidemill.processors.online_inference.scorer import Scorer
-from tidemill.processors.online_inference.stage import Call, OnlineInference, ServedModel, at_once
-from tidemill.schemas.builtin import MODEL_EVENT
-from tidemill.schemas.codec import Codec
+from tidemill.processors.online_inference.stage import Call, Challenger, OnlineInference, ServedModel, at_once
+from tidemill.processors.rollout.state import Rollout, Standing, Status
 from tidemill.schemas.errors import ModelError
-from tidemill.schemas.resolver import KnownSchemas
 from tidemill.streams.plan import Plan
 from tidemill.streams.ports import LogReader, RecordStream, Sender
+from tidemill.streams.rollout_log import RolloutLog, model_events
 
 CHUNK_BYTES = 512 * 1024
 _MOST_CHUNKS = 20_000
 log = logging.getLogger(__name__)
-_codec = Codec(MODEL_EVENT, KnownSchemas([MODEL_EVENT]))
+_MAY_ANSWER = (Status.CHAMPION, Status.SHADOW, Status.RETIRED)
+"""Of those that were champion: what may answer while none that came after it can be served."""
 
 
-def announce(plan: Plan, artefact: Artefact, event: Mapping[str, Any], now: datetime, sender: Sender) -> dict[str, Any]:
-    """Put the artefact's chunks on the log, then announce the model: workers serve it from their next transaction on.
+def announce(
+    plan: Plan, artefact: Artefact, event: Mapping[str, Any], now: datetime, sender: Sender, rollouts: RolloutLog
+) -> dict[str, Any]:
+    """Put the artefact's chunks on the log, then announce the model: workers take it in from their next transaction on.
 
-    `event` holds what is known of the training; the version, which is the start of the artefact's hash, and where
-    its chunks lie are filled in. Returns the announcement.
+    `event` holds what is known of the training, and its "status" if that is not to be champion; the version, which is
+    the start of the artefact's hash, and where its chunks lie are filled in. Returns the announcement.
+
+    Raises:
+        ModelError: the version stands in a way that this status may not follow on.
+
     """
     topic = plan.topic("model-artefacts")
     chunks = [artefact.data[i : i + CHUNK_BYTES] for i in range(0, len(artefact.data), CHUNK_BYTES)]
@@ -34,9 +40,10 @@ def announce(plan: Plan, artefact: Artefact, event: Mapping[str, Any], now: date
         sender.send(topic, _chunk_key(artefact.sha256, number), chunk, partition=0)
     sender.flush()
     announcement = {
+        "status": "champion",
+        "by": "train",
         **event,
         "model_version": artefact.sha256[:12],
-        "status": "champion",
         "artefact_sha256": artefact.sha256,
         "artefact_format": artefact.format,
         "artefact_offset": sender.first_offset(topic),
@@ -46,26 +53,14 @@ def announce(plan: Plan, artefact: Artefact, event: Mapping[str, Any], now: date
         "features_fingerprint": plan.contracts["features"].fingerprint_hex,
         "announced_at": now,
     }
-    value = _codec.encode_rows([announcement])[0]
-    sender.send(plan.topic("models"), announcement["model_version"].encode(), value, partition=0)
-    sender.flush()
-    return announcement
+    (made,) = rollouts.append([announcement])
+    return made
 
 
 def announcements(stream: RecordStream, *, wait: bool) -> list[dict[str, Any]]:
-    """New announcements, in order; what cannot be read is logged and passed over."""
+    """New model events, in order; what cannot be read is logged and passed over."""
     records = stream.catch_up() if wait else stream.poll()
-    decoded = _codec.decode([record.value for record in records])
-    for bad in decoded.bad:
-        record = records[bad.row]
-        log.error("models[%d]@%d is not an announcement: %s", record.partition, record.offset, bad.message)
-    found: list[dict[str, Any]] = []
-    for place, row in enumerate(decoded.rows):
-        try:
-            found += decoded.table.slice(place, 1).to_pylist()
-        except (ValueError, OverflowError) as error:  # a time that no calendar holds
-            log.error("models[%d]@%d cannot be read: %s", records[row].partition, records[row].offset, error)
-    return found
+    return [event for event in model_events(records) if event is not None] if records else []
 
 
 def fetch_artefact(topic: str, event: Mapping[str, Any], reader: LogReader) -> Artefact:
@@ -92,10 +87,11 @@ def _chunk_key(sha256: str, number: int) -> bytes:
 
 
 class ModelFollower:
-    """Keeps the inference stage on the model that was last announced and can be trusted.
+    """Keeps the inference stage on what the rollout log says: champion, canary and shadows.
 
-    A model that is altered, not trusted, or asks for features that the pipeline does not have is refused: the one in
-    service stays, and the refusal is logged and counted.
+    A model that is altered, not trusted, or asks for features that the pipeline does not have is refused: the champion
+    in service stays, and the refusal is logged and counted. A canary or shadow that is refused fails on every event, so
+    that the judge learns of it.
     """
 
     def __init__(
@@ -106,39 +102,90 @@ class ModelFollower:
         reader: LogReader,
         trusted: Collection[str] = (),
         on_change: Callable[[str, bool], None] = lambda version, served: None,  # noqa: ARG005
-        make_call: Callable[[], Call] = lambda: at_once,
+        make_call: Callable[[float], Call] = lambda seconds: at_once,  # noqa: ARG005
     ) -> None:
-        """`make_call` says how a model is called, once for each: what one of them holds up must not concern another."""
+        """`make_call` says how a model is called that has so many seconds for a batch, once for each model.
+
+        What one of them holds up must not concern another.
+        """
         self._plan, self._stage, self._stream, self._reader = plan, stage, stream, reader
         self._trusted, self._on_change, self._make_call = trusted, on_change, make_call
+        self.rollout = Rollout()
+        self._loaded: dict[tuple[str, bool], ServedModel] = {}
+        """By version, and whether it answers as champion: a challenger has another deadline."""
 
     def start(self) -> None:
-        """Serve the newest announced model that can be served."""
-        for event in reversed([e for e in announcements(self._stream, wait=True) if e["status"] == "champion"]):
-            if self._serve(event):
-                return
+        """Serve as the log says; for a champion that cannot be served, the one before it."""
+        self._follow(announcements(self._stream, wait=True))
 
     def poll(self) -> None:
         """Between two transactions: take over what was announced meanwhile."""
-        for event in announcements(self._stream, wait=False):
-            if event["status"] == "champion":
-                self._serve(event)
+        self._follow(announcements(self._stream, wait=False))
 
-    def _serve(self, event: Mapping[str, Any]) -> bool:
-        version = event["model_version"]
+    def _follow(self, events: Sequence[Mapping[str, Any]]) -> None:
+        if not events:
+            return
+        told = {event["model_version"] for event in events}
+        for event in events:
+            self.rollout = self.rollout.then(event)
+        for version in told:
+            # Whoever announces a version again may have mended what it was refused for.
+            for key in [key for key, model in self._loaded.items() if key[0] == version and model.fault]:
+                del self._loaded[key]
+        rollout, before = self.rollout, self._stage.model
+        champion = self._champion(told)
+        challengers = [self._challenger(standing) for standing in (rollout.canary, *rollout.shadows) if standing]
+        # What is neither champion nor challenger is given up, and with it the thread that it is called on.
+        in_service = [champion, *(challenger.model for challenger in challengers)]
+        self._loaded = {key: model for key, model in self._loaded.items() if model in in_service}
+        self._stage.serve(champion, challengers)
+        if champion is not None and (before is None or before.version != champion.version):
+            log.info("model %s is in service", champion.version)
+            self._on_change(champion.version, True)
+
+    def _champion(self, told: Collection[str]) -> ServedModel | None:
+        """The newest champion that can be served; one that cannot is not tried again until it is announced again."""
+        serving = self._stage.model
+        for version in reversed(self.rollout.champions):
+            standing = self.rollout.versions[version]
+            if serving is not None and serving.version == version:
+                return serving
+            if standing.status in _MAY_ANSWER and (serving is None or version in told):
+                model = self._load(standing, challenger=False)
+                if not model.fault:
+                    return model
+        return serving
+
+    def _challenger(self, standing: Standing) -> Challenger:
+        return Challenger(self._load(standing, challenger=True), standing.since, standing.share)
+
+    def _load(self, standing: Standing, *, challenger: bool) -> ServedModel:
+        version, event = standing.version, standing.event
+        if (version, challenger) in self._loaded:
+            return self._loaded[version, challenger]
+        plan, features = self._plan, tuple(event["features"])
+        seconds = plan.challenger_deadline_seconds if challenger else plan.model_deadline_seconds
         try:
-            self._require_features(event["features"])
-            artefact = fetch_artefact(self._plan.topic("model-artefacts"), event, self._reader)
-            model = load_model(artefact, event["artefact_sha256"], self._trusted)
-            self._stage.serve(ServedModel(version, tuple(event["features"]), self._scorer(model), self._make_call()))
+            self._require_features(features)
+            scorer = self._other(version, challenger=challenger) or self._fetched(event)
+            made = ServedModel(version, features, scorer, self._make_call(seconds))
         except ModelError as error:
             serving = self._stage.model.version if self._stage.model else None
             log.error("model %s is refused, %s stays in service: %s", version, serving or "the prior", error)
             self._on_change(version, False)
-            return False
-        log.info("model %s is in service", version)
-        self._on_change(version, True)
-        return True
+            made = ServedModel(version, features, None, fault=str(error))
+        if challenger or not made.fault:
+            self._loaded[version, challenger] = made
+        return made
+
+    def _other(self, version: str, *, challenger: bool) -> Scorer | None:
+        """What scores the version already, in its other role."""
+        other = self._loaded.get((version, not challenger))
+        return None if other is None else other.scorer
+
+    def _fetched(self, event: Mapping[str, Any]) -> Scorer:
+        artefact = fetch_artefact(self._plan.topic("model-artefacts"), event, self._reader)
+        return self._scorer(load_model(artefact, event["artefact_sha256"], self._trusted))
 
     def _require_features(self, names: Sequence[str]) -> None:
         known = self._plan.contracts["features"].arrow

@@ -6,7 +6,9 @@ from dataclasses import dataclass, field
 from tidemill.processors.feature_enrichment.hops import ASSEMBLY, windows_stage
 from tidemill.processors.feature_enrichment.lookup_table import ReferenceTable
 from tidemill.processors.online_inference.target import Target
+from tidemill.processors.online_inference.beside import SHADOW_PREDICTIONS
 from tidemill.processors.outcomes import LABEL_INTAKE, OUTCOMES, Outcomes
+from tidemill.processors.rollout.declaration import Rollout as Policy
 from tidemill.processors.stage import Stage
 from tidemill.schemas.contract import Contract
 from tidemill.schemas.errors import DeclarationError, nearest
@@ -60,7 +62,9 @@ class Plan:
     name: str
     version: str
     contracts: Mapping[str, Contract]
-    """By topic suffix: events, validated, features, predictions; if declared, labels, outcomes and label-requests."""
+    """By topic suffix: events, validated, features, predictions, shadow-predictions; if declared, labels, outcomes and
+    label-requests.
+    """
     event_id: str
     event_key: str
     event_time: str
@@ -73,6 +77,10 @@ class Plan:
     """How long a worker waits for the schema of an event that names one which is not published."""
     model_deadline_seconds: float = 30
     """How long a model may take for a batch."""
+    challenger_deadline_seconds: float = 5
+    """The same of a model that is scored beside the champion: for so long it may hold the champion's answers up."""
+    rollout: Policy | None = None
+    """How a new model takes over by itself; None where people decide."""
     publish: Sequence[str] = OUTPUTS
     """Which of `OUTPUTS` are written; what lies between two stages of one worker needs no topic."""
     description: Mapping[str, object] = field(default_factory=dict, repr=False)
@@ -179,6 +187,7 @@ class Plan:
             TopicSpec(self.topic("changelog"), None, state, "positions and keyed state of the stages"),
             TopicSpec(self.topic("schemas"), 1, compact, "every contract under its fingerprint"),
             TopicSpec(self.topic("models"), 1, keep, "announcements of models: the rollout log"),
+            TopicSpec(self.topic(SHADOW_PREDICTIONS), None, wide, "answers of models that are compared"),
             TopicSpec(self.topic("model-artefacts"), 1, keep, "the models themselves, in chunks"),
         ]
         if "labels" in self.contracts:

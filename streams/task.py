@@ -12,7 +12,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from tidemill.processors.online_inference.stage import OnlineInference
+from tidemill.processors.online_inference.stage import SHADOW_PREDICTIONS, OnlineInference
 from tidemill.processors.stage import Stage
 from tidemill.schemas.batch import Batch, Origin, Processed
 from tidemill.schemas.codec import Codec
@@ -68,6 +68,9 @@ class Task:
             if plan.suffix_out(name) in plan.contracts
         }
         self._columns = {name: plan.output_contract(name).arrow.names for name in self._encoders}
+        self._beside = None
+        if STAGES[2] in stages:
+            self._beside = Codec(plan.contracts[SHADOW_PREDICTIONS], schemas, prefix(SHADOW_PREDICTIONS))
         self._is_source = stages[0] == STAGES[0]
         self._scored = self._make_scored() if STAGES[2] in stages else None
         self._profiles = None
@@ -149,6 +152,7 @@ class Task:
             self._tally(counts[stage.name], processed)
             if self._scored is not None and stage.name == STAGES[2] and len(processed.accepted):
                 outputs.append(self._scored.output(batch, processed))
+            outputs += [self._encode_beside(suffix, rows, records) for suffix, rows in processed.beside.items()]
             batch = processed.accepted
             if stage.name in self._written:
                 outputs += self._emit(stage.name, batch, records)
@@ -263,6 +267,14 @@ class Task:
         rows = batch.origin.row
         keys = records.keys if len(rows) == len(records) else list(map(records.keys.__getitem__, rows.tolist()))
         return Output(self.plan.output_of(stage), batch.origin.partition, batch.origin.timestamp, keys, values)
+
+    def _encode_beside(self, suffix: str, batch: Batch, records: Records) -> Output:
+        """Rows for another topic than the stage's own: of an event none, one or several."""
+        assert self._beside is not None
+        origin = batch.origin
+        keys = list(map(records.keys.__getitem__, origin.row.tolist()))
+        values = self._beside.encode(batch.table)
+        return Output(self.plan.topic(suffix), origin.partition, origin.timestamp, keys, values)
 
     def _changelog(self, positions: dict[int, int], offsets: dict[int, int]) -> list[ChangelogEntry]:
         entries: list[ChangelogEntry] = []

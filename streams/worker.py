@@ -151,7 +151,7 @@ class _Made:
                     models,
                     trusted,
                     self.metrics.serves,
-                    lambda: Deadline(plan.model_deadline_seconds),
+                    Deadline,
                 )
             )
         in_flight = InFlight(task, self.executor)

@@ -22,9 +22,11 @@ from tidemill.processors.feature_enrichment.hops import split
 from tidemill.processors.feature_enrichment.lookup_table import ReferenceTable
 from tidemill.processors.feature_enrichment.plan import Feature
 from tidemill.processors.online_inference import OnlineInference
+from tidemill.processors.online_inference.beside import SHADOW_PREDICTIONS
 from tidemill.processors.online_inference.target import Target
 from tidemill.processors.outcomes import LabelIntake, Outcomes
 from tidemill.processors.retraining import Retrain
+from tidemill.processors.rollout.declaration import Rollout
 from tidemill.processors.sanity_check import Check, SanityCheck
 from tidemill.processors.stage import Stage
 from tidemill.schemas.arrow_types import generate
@@ -60,6 +62,9 @@ class Pipeline:
     in them. Either one is enough: by default windows are days, and all is looked for that the pipeline has something
     for; `drift=()` is nothing. `retrain` says when that, time or labels lead to a new model.
 
+    `rollout` is how `tidemill control` moves a new model from shadow to champion, and back; without it people do
+    (`tidemill models`).
+
     `idle` matters to windows on other keys than the events': how long a partition must have been quiet before the
     others' events are counted without waiting for it.
     """
@@ -77,6 +82,7 @@ class Pipeline:
         profiles: Profiles | None = None,
         drift: Sequence[Drift] | None = None,
         retrain: Retrain | None = None,
+        rollout: Rollout | None = None,
         partitions: int = 4,
         retention: str | timedelta = "7d",
         publish: Sequence[str] = PUBLISHED,
@@ -95,6 +101,7 @@ class Pipeline:
         self.retrain = retrain
         self.checks, self.features, self.tables = tuple(checks), tuple(features), tuple(tables)
         self._drift = None if drift is None else tuple(drift)
+        self.rollout = rollout
         self.partitions, self.retention_ms = partitions, duration(retention) // 1000
         self.publish = _published(name, publish)
         self.access = access or Access()
@@ -168,6 +175,11 @@ class Pipeline:
             raise DeclarationError(f"pipeline {self.name} declares profiles but no model: there are no predictions")
         if self.profiles is not None and not self.joins_labels:
             raise DeclarationError(f"pipeline {self.name} declares profiles: add 'outcomes' to publish=[...]")
+        if self.rollout is not None and not self.joins_labels:
+            raise DeclarationError(
+                f"pipeline {self.name} declares a rollout, which compares models by what happened: it needs a model,"
+                " labels, and 'outcomes' in publish=[...]"
+            )
         if self.model is not None and self.labels is None:
             raise DeclarationError(
                 f"pipeline {self.name} declares a model but no labels: what is it to learn? Add labels=tm.Labels(...)"
@@ -196,6 +208,12 @@ class Pipeline:
             "predictions": generate(
                 "Prediction", namespace, inference.prediction_fields(features), f"A prediction of pipeline {self.name}."
             ),
+            SHADOW_PREDICTIONS: generate(
+                "ShadowPrediction",
+                namespace,
+                inference.shadow_fields(features),
+                f"An answer of a model of pipeline {self.name} that its subscribers did not get.",
+            ),
         }
         if self.labels is not None and self.labels_contract is not None:
             contracts["labels"] = self.labels_contract
@@ -219,6 +237,8 @@ class Pipeline:
             retention_ms=self.retention_ms,
             schema_wait_seconds=self.events.schema_wait_seconds,
             model_deadline_seconds=self.model.deadline_seconds if self.model else Plan.model_deadline_seconds,
+            challenger_deadline_seconds=(self.rollout or Rollout()).deadline_seconds,
+            rollout=self.rollout,
             publish=[suffix for suffix in self.publish if suffix in OUTPUTS],
             description=description,
             hops=enrichment.hops,

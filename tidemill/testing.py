@@ -25,6 +25,7 @@ from tidemill.streams.plan import TopicTable
 from tidemill.streams.ports import Headers, LogRecord
 from tidemill.streams.profile_log import PROFILES, read_deltas
 from tidemill.streams.references import References
+from tidemill.streams.rollout_log import RolloutLog
 from tidemill.streams.schema_topic import SchemaTopic, publish_contracts
 from tidemill.streams.watch import make_state
 
@@ -166,8 +167,13 @@ class Driver:
         for worker in self.workers:
             worker.run(max_batch)
 
-    def serve(self, model: Any, features: Sequence[str] | None = None) -> str:
+    def serve(
+        self, model: Any, features: Sequence[str] | None = None, *, role: str = "champion", share: float = 0.1
+    ) -> str:
         """Announce a fitted model, which answers from the next batch on; returns its version.
+
+        With another `role` it is a "shadow", which is scored and answers nothing, or a "canary", which answers this
+        `share` of the keys.
 
         `features` are those that it takes, in its order; by default those that the pipeline declares for its model.
 
@@ -195,7 +201,9 @@ class Driver:
             "evaluation_rows": 0,
             "metrics": {},
         }
-        return self._served(announce(self.plan, artefact, event, self.now, MemorySender(self.log)))
+        event |= {"status": role, "share": share if role == "canary" else 0.0, "by": "test"}
+        made = announce(self.plan, artefact, event, self.now, MemorySender(self.log), self.rollouts)
+        return self._served(made)
 
     def train(
         self,
@@ -225,6 +233,7 @@ class Driver:
             self.table("labels") if "labels" in self.plan.contracts else pa.table({}),
             stretch,
             MemorySender(self.log),
+            self.rollouts,
             now=lambda: self.now,
             force=force,
         )
@@ -236,9 +245,20 @@ class Driver:
         for worker in self.workers:
             worker.follow()
             stage = worker.inference
-            if stage is not None and (stage.model is None or stage.model.version != version):
+            served = [] if stage is None else [stage.model, *(challenger.model for challenger in stage.challengers)]
+            if stage is not None and version not in [model.version for model in served if model and not model.fault]:
                 raise ModelError(f"model {version} was refused; the logger tidemill.streams.models says why")
         return version
+
+    @property
+    def rollouts(self) -> RolloutLog:
+        """The rollout log: which model has which role, since when, and why."""
+        return RolloutLog(self.plan, self.log, lambda: self.now)
+
+    def shadow_predictions(self) -> list[dict[str, Any]]:
+        """The answers that subscribers did not get, by partition and in log order."""
+        rows: list[dict[str, Any]] = self.table("shadow-predictions").to_pylist()
+        return rows
 
     def predictions(self) -> list[Prediction]:
         """All predictions so far, by partition and in log order."""

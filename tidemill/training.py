@@ -24,6 +24,7 @@ from tidemill.streams.kafka.publisher import Publisher
 from tidemill.streams.kafka.reader import KafkaReader
 from tidemill.streams.models import announce
 from tidemill.streams.ports import Sender
+from tidemill.streams.rollout_log import RolloutLog
 from tidemill.streams.schema_topic import SchemaTopic
 
 HOLDOUT = 0.2
@@ -80,7 +81,8 @@ def train(
     arrived = read_topic(plan.topic("labels"), contract, reader, schemas, progress=progress)
     reader.close()
     sender = Publisher(connection, "tidemill-train")
-    return learn(pipeline, features, arrived, stretch, sender, now=now, force=force)
+    rollouts = RolloutLog(plan, connection)
+    return learn(pipeline, features, arrived, stretch, sender, rollouts, now=now, force=force)
 
 
 def learn(
@@ -89,6 +91,7 @@ def learn(
     arrived: pa.Table,
     stretch: Stretch,
     sender: Sender,
+    rollouts: RolloutLog,
     *,
     now: Callable[[], datetime],
     force: bool = False,
@@ -125,7 +128,7 @@ def learn(
         "metrics": {**made.metrics, **left_out},
     }
     artefact = dump_model(made.model).with_reference(write_reference(made.profiles))
-    return announce(pipeline.plan(), artefact, event, now(), sender)
+    return announce(pipeline.plan(), artefact, event, now(), sender, rollouts)
 
 
 def _declared(pipeline: Pipeline) -> tuple[Model, Labels]:

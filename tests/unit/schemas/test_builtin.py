@@ -1,7 +1,7 @@
 import json
 from datetime import UTC, datetime
 
-from tidemill.schemas.builtin import MODEL_EVENT, PROFILE, REJECTION
+from tidemill.schemas.builtin import MODEL_EVENT, MODEL_EVENT_1, PROFILE, REJECTION
 from tidemill.schemas.codec import Codec
 from tidemill.schemas.resolver import KnownSchemas
 
@@ -47,4 +47,20 @@ def test_a_model_event_goes_through_its_codec():
     }
     codec = Codec(MODEL_EVENT, KnownSchemas())
     read = codec.decode(codec.encode_rows([event])).table.to_pylist()[0]
-    assert read | {"metrics": dict(read["metrics"])} == event
+    assert read | event | {"metrics": dict(read["metrics"])} == read | {"metrics": event["metrics"]}
+    assert (read["sequence"], read["previous"], read["share"], read["gates"]) == (-1, "", 0.0, "")
+
+
+def test_a_model_event_of_before_the_chain_is_read():
+    fields = {field.name: field for field in MODEL_EVENT_1.fields}
+    assert [f.name for f in MODEL_EVENT.fields][: len(fields)] == list(fields)
+    event = {
+        "model_version": "0123456789ab", "status": "retired", "artefact_sha256": "0" * 64, "artefact_format": "skops",
+        "artefact_offset": 0, "artefact_chunks": 1, "artefact_bytes": 1, "estimator": "e", "features": ["a"],
+        "classes": [], "features_fingerprint": "0" * 16, "pipeline_version": "3", "trained_from": None,
+        "trained_until": None, "training_offsets": [], "training_rows": 1, "evaluation_rows": 0, "metrics": {},
+        "announced_at": datetime(2013, 2, 1, 12, tzinfo=UTC),
+    }  # fmt: skip
+    value = Codec(MODEL_EVENT_1, KnownSchemas()).encode_rows([event])
+    (row,) = Codec(MODEL_EVENT, KnownSchemas([MODEL_EVENT_1])).decode(value).table.to_pylist()
+    assert (row["model_version"], row["status"], row["sequence"]) == ("0123456789ab", "retired", -1)
