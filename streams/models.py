@@ -27,19 +27,28 @@ def announce(
 ) -> dict[str, Any]:
     """Put the artefact's chunks on the log, then announce the model: workers take it in from their next transaction on.
 
-    `event` holds what is known of the training, and its "status" if that is not to be champion; the version, which is
-    the start of the artefact's hash, and where its chunks lie are filled in. Returns the announcement.
+    `event` is as in `stored`. Returns the announcement.
 
     Raises:
         ModelError: the version stands in a way that this status may not follow on.
 
+    """
+    (made,) = rollouts.append([stored(plan, artefact, event, now, sender)])
+    return made
+
+
+def stored(plan: Plan, artefact: Artefact, event: Mapping[str, Any], now: datetime, sender: Sender) -> dict[str, Any]:
+    """Put the artefact's chunks on the log; returns the announcement, for the rollout log to take.
+
+    `event` holds what is known of the training, and its "status" if that is not to be champion; the version, which is
+    the start of the artefact's hash, and where its chunks lie are filled in.
     """
     topic = plan.topic("model-artefacts")
     chunks = [artefact.data[i : i + CHUNK_BYTES] for i in range(0, len(artefact.data), CHUNK_BYTES)]
     for number, chunk in enumerate(chunks):
         sender.send(topic, _chunk_key(artefact.sha256, number), chunk, partition=0)
     sender.flush()
-    announcement = {
+    return {
         "status": "champion",
         "by": "train",
         **event,
@@ -53,8 +62,6 @@ def announce(
         "features_fingerprint": plan.contracts["features"].fingerprint_hex,
         "announced_at": now,
     }
-    (made,) = rollouts.append([announcement])
-    return made
 
 
 def announcements(stream: RecordStream, *, wait: bool) -> list[dict[str, Any]]:

@@ -40,6 +40,7 @@ from tidemill.processors.feature_enrichment import (
     window,
 )
 from tidemill.processors.retraining import Retrain
+from tidemill.processors.rollout.declaration import Rollout
 from tidemill.processors.sanity_check import (
     between,
     check,
@@ -51,8 +52,10 @@ from tidemill.processors.sanity_check import (
     present,
     unique,
 )
-from tidemill.results import Alert, Outcome, Prediction, Rejection, RetrainTrigger, TrainingJob
 from tidemill.processors.training.candidates import Candidate, choice, integer, log_uniform, uniform
+from tidemill.processors.training.gates.declaration import Fairness, Gates
+from tidemill.processors.training.selection import decayed, last_rows, since, stratified
+from tidemill.results import Alert, Outcome, Prediction, Rejection, RetrainTrigger, TrainingJob
 from tidemill.schemas.contract import Contract
 from tidemill.schemas.errors import (
     BrokerError,
@@ -79,6 +82,8 @@ __all__ = [
     "Drift",
     "EncodeError",
     "Events",
+    "Fairness",
+    "Gates",
     "IncompatibleSchema",
     "Labels",
     "Model",
@@ -90,6 +95,7 @@ __all__ = [
     "Rejection",
     "Retrain",
     "RetrainTrigger",
+    "Rollout",
     "SchemaError",
     "StreamError",
     "Subscription",
@@ -101,6 +107,7 @@ __all__ = [
     "concept_drift",
     "count",
     "data_drift",
+    "decayed",
     "decayed_mean",
     "distinct",
     "estimated_performance",
@@ -110,6 +117,7 @@ __all__ = [
     "first",
     "integer",
     "last",
+    "last_rows",
     "log_uniform",
     "lookup",
     "matches",
@@ -124,7 +132,9 @@ __all__ = [
     "prediction_drift",
     "present",
     "rejection_rate",
+    "since",
     "std",
+    "stratified",
     "sum",
     "testing",
     "time_since_last",

@@ -29,6 +29,7 @@ from tidemill.processors.retraining import Retrain
 from tidemill.processors.rollout.declaration import Rollout
 from tidemill.processors.sanity_check import Check, SanityCheck
 from tidemill.processors.stage import Stage
+from tidemill.processors.training.gates.declaration import Gates
 from tidemill.schemas.arrow_types import generate
 from tidemill.schemas.builtin import LABEL_REQUEST
 from tidemill.schemas.contract import Contract
@@ -62,7 +63,7 @@ class Pipeline:
     in them. Either one is enough: by default windows are days, and all is looked for that the pipeline has something
     for; `drift=()` is nothing. `retrain` says when that, time or labels lead to a new model.
 
-    `rollout` is how `tidemill control` moves a new model from shadow to champion, and back; without it people do
+    `gates` are what a new model must pass before it is scored beside the champion. `rollout` is how `tidemill control` moves a new model from shadow to champion, and back; without it people do
     (`tidemill models`).
 
     `idle` matters to windows on other keys than the events': how long a partition must have been quiet before the
@@ -82,6 +83,7 @@ class Pipeline:
         profiles: Profiles | None = None,
         drift: Sequence[Drift] | None = None,
         retrain: Retrain | None = None,
+        gates: Gates | None = None,
         rollout: Rollout | None = None,
         partitions: int = 4,
         retention: str | timedelta = "7d",
@@ -101,7 +103,9 @@ class Pipeline:
         self.retrain = retrain
         self.checks, self.features, self.tables = tuple(checks), tuple(features), tuple(tables)
         self._drift = None if drift is None else tuple(drift)
-        self.rollout = rollout
+        self.gates = gates or Gates()
+        # A pipeline that makes models by itself moves them by itself as well.
+        self.rollout = rollout or (Rollout() if retrain is not None else None)
         self.partitions, self.retention_ms = partitions, duration(retention) // 1000
         self.publish = _published(name, publish)
         self.access = access or Access()
@@ -195,6 +199,8 @@ class Pipeline:
                 return stages
             return (*stages, LabelIntake(self.labels_contract, self.labels.fields, target))
 
+        if self.model is not None:
+            self.gates.check(self._enrichment(tables, digest).schema.names, target)
         self._sanity_check()
         enrichment, inference = self._enrichment(tables, digest), OnlineInference(target)
         features = enrichment.schema

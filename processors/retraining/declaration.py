@@ -7,6 +7,7 @@ from datetime import timedelta
 
 from tidemill.processors.drift.declaration import KINDS
 from tidemill.processors.duration import duration
+from tidemill.processors.training.selection import Selection
 from tidemill.schemas.errors import DeclarationError, nearest
 
 FAULTS = ("missing_rate", "rejection_rate")
@@ -29,6 +30,8 @@ class Retrain:
     `least_labels` new labels, or while values are missing or events rejected more than before: such a fault is to be
     mended, and a model must not learn it. A request is not held back.
 
+    `select` says which rows a job learns from, such as `[tm.last_rows(100_000)]`; by default from all that is archived.
+
     >>> Retrain(cooldown="12h", budget="4/week").budget_of
     (4, 604800000)
     """
@@ -42,6 +45,7 @@ class Retrain:
     cooldown: str | timedelta = "1d"
     budget: str | None = "4/week"
     least_labels: int = 500
+    select: Sequence[Selection] = ()
 
     def __post_init__(self) -> None:
         for kind in self.on:

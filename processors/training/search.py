@@ -18,6 +18,7 @@ from tidemill.processors.frames import to_model_frame
 from tidemill.processors.online_inference.scorer import Scorer
 from tidemill.processors.online_inference.target import Target
 from tidemill.processors.training.candidates import BASELINE, Candidate
+from tidemill.processors.training.columns import WEIGHT
 from tidemill.processors.training.fitting import copy_of, fitted
 from tidemill.processors.training.folds import Fold, checked, time_folds
 from tidemill.processors.training.scoring import Metric, metric_of
@@ -27,8 +28,6 @@ from tidemill.schemas.errors import ModelError
 FOLDS = 3
 """Folds inside the training rows, beside the validation rows."""
 LEAST_ROWS = 2
-WEIGHT = "weight"
-"""The column of a data set that says how much a row counts in fitting."""
 
 
 @dataclass(frozen=True)
@@ -100,7 +99,7 @@ def search(
     that was not known when the rows it is measured on began. Each trial goes through folds that grow with time:
     `folds`, as places in `train` (by default `time_folds`, if there are times), and at last `train` against
     `validation`, if that has rows. A trial that is worse than half of the finished ones after a fold is given up
-    (median stopping); one as declared never is. A column `weight` counts in fitting, never in measuring.
+    (median stopping); one as declared never is. A column `sample_weight` counts in fitting, never in measuring.
 
     One seed, one table and one `jobs` give one result. With a `storage` (Optuna's, or its URL) a search that was cut
     off goes on where it stood: with one job its trials and its result are those of an uncut one; with more, if it was

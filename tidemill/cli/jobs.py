@@ -11,12 +11,14 @@ from typing import Annotated, Any
 
 import typer
 
+from tidemill.cli.archive import Root, archives
 from tidemill.cli.options import (
     DEFAULT_BOOTSTRAP,
     AsJson,
     Bootstrap,
     PipelineFile,
     PipelineName,
+    RegistryUrl,
     home,
     moment,
     out,
@@ -24,6 +26,7 @@ from tidemill.cli.options import (
     print_json,
     print_table,
 )
+from tidemill.cli.run import Trusted
 from tidemill.results import RetrainTrigger, TrainingJob
 from tidemill.schemas.errors import DeclarationError, nearest
 
@@ -182,7 +185,10 @@ def run_jobs(
     manifest: Annotated[
         str | None, typer.Option("--manifest", help="With kubernetes: the Job's manifest, as in deploy/.")
     ] = None,
+    root: Root = None,
+    trust_model: Trusted = None,
     bootstrap_servers: Bootstrap = None,
+    registry_url: RegistryUrl = None,
     log_level: Annotated[str, typer.Option("--log-level", help="DEBUG, INFO, WARNING or ERROR.")] = "INFO",
 ) -> None:
     """Run training jobs as triggers come. Start it on more machines to run more of them at a time.
@@ -196,6 +202,7 @@ def run_jobs(
 
     """
     from tidemill.cli.run import log_to_stderr, stop_signal
+    from tidemill.continuous_training import publisher
     from tidemill.loading import load_pipeline
     from tidemill.streams.jobs import LocalProcess
     from tidemill.streams.jobs.kubernetes import KubernetesJob
@@ -205,7 +212,7 @@ def run_jobs(
     from tidemill.streams.kafka.admin import apply_topics
     from tidemill.streams.kafka.connection import Connection
     from tidemill.streams.supervisor import Slot
-    from tidemill.training_job import publisher
+    from tidemill.streams.tracking import Tracking
 
     log_to_stderr("jobs", log_level)
     declared = load_pipeline(pipeline)
@@ -222,7 +229,10 @@ def run_jobs(
     apply_topics(connection, [spec for spec in plan.topics() if spec.name in own])
     limits = Limits(minutes * 60, memory)
     command = [sys.executable, "-m", "tidemill", "job", pipeline, "--bootstrap-servers", connection.bootstrap_servers]
-    made: Launcher = LocalProcess([*command, "--log-level", log_level], limits)
+    command += [*(a for sha in trust_model or [] for a in ("--trust-model", sha)), "--archive", archives(root)]
+    # By the environment: a command line can be read by every user of the machine, and a URL may hold a password.
+    registry = {"TIDEMILL_REGISTRY_URL": registry_url} if registry_url else {}
+    made: Launcher = LocalProcess([*command, "--log-level", log_level], limits, environment=registry)
     if launcher == "kubernetes":
         made = KubernetesJob(manifest, limits)
     slot = Slot.take(home() / "run" / plan.name, "jobs")
@@ -232,7 +242,7 @@ def run_jobs(
             connection,
             slot.name,
             made,
-            publisher(declared, connection),
+            publisher(declared, connection, Tracking(plan.name, folder=home() / "mlflow").follow),
             stop_signal().is_set,
             RunnerOptions(attempts=attempts, backoff=backoff),
             until_idle=until_idle,
@@ -243,7 +253,10 @@ def run_jobs(
 
 def job(
     pipeline: PipelineFile,
+    root: Root = None,
+    trust_model: Trusted = None,
     bootstrap_servers: Bootstrap = None,
+    registry_url: RegistryUrl = None,
     log_level: Annotated[str, typer.Option("--log-level")] = "INFO",
 ) -> None:
     """One training job: what it tells goes to standard output.
@@ -251,9 +264,11 @@ def job(
     Its specification is in TIDEMILL_JOB, in base64, or comes on standard input, and then it ends when that closes.
     """
     from tidemill.cli.run import log_to_stderr
+    from tidemill.continuous_training.job import end_with_runner, run_job
     from tidemill.loading import load_pipeline
+    from tidemill.streams.archive import Archive
     from tidemill.streams.kafka.connection import Connection
-    from tidemill.training_job import end_with_runner, run_job
+    from tidemill.streams.kafka.registry import Registry
 
     log_to_stderr("job", log_level)
     given = os.environ.get("TIDEMILL_JOB")
@@ -261,7 +276,12 @@ def job(
     if not given:
         end_with_runner()
     connection = Connection.from_environment(bootstrap_servers, DEFAULT_BOOTSTRAP)
-    result = run_job(load_pipeline(pipeline), connection, spec, _tell)
+    registry = Registry(registry_url) if registry_url else None
+    declared, trusted = load_pipeline(pipeline), tuple(trust_model or ())
+    archive = Archive(f"{archives(root)}/{declared.name}")
+    result = run_job(
+        declared, connection, spec, _tell, home=home(), archive=archive, trusted=trusted, registry=registry
+    )
     _say({"result": result})
 
 

@@ -1,0 +1,113 @@
+"""A job's data: the archive brought up to date, a data set of it, and the stretches that it is cut into."""
+
+from collections.abc import Callable, Sequence
+from contextlib import closing
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from tidemill.pipeline import Pipeline
+from tidemill.processors.training.columns import KNOWN, LABEL_TIME
+from tidemill.processors.training.dataset import Dataset, Recipe
+from tidemill.processors.training.selection import Selection, since
+from tidemill.processors.training.stretches import Stretches, stretches
+from tidemill.schemas.errors import ModelError, StreamError
+from tidemill.schemas.resolver import SchemaSource
+from tidemill.streams.archive import Archive
+from tidemill.streams.datasets import DatasetStore, build_dataset
+from tidemill.streams.kafka.connection import Connection
+from tidemill.streams.kafka.follower import Follower
+from tidemill.streams.kafka.reader import KafkaReader
+from tidemill.streams.plan import Plan
+from tidemill.streams.schema_topic import SchemaTopic
+
+FRESH = 5_000
+"""How many of the newest events, whose labels are not known yet, the gates look at."""
+_EVENT_TIME = "event_time"
+
+
+@dataclass(frozen=True)
+class JobData:
+    """The data set and its stretches; `fresh` are the newest events as served, None if there is no such topic."""
+
+    dataset: Dataset
+    stretches: Stretches
+    fresh: pa.Table | None
+
+
+def job_data(
+    pipeline: Pipeline,
+    connection: Connection,
+    archive: Archive,
+    start: datetime | None,
+    *,
+    registry: SchemaSource | None = None,
+    progress: Callable[[int], None] = lambda n: None,  # noqa: ARG005
+) -> JobData:
+    """Archive what the topics have by now, and make a data set of the pipeline's selection of it.
+
+    With a `start`, of events from then on.
+
+    Raises:
+        ModelError: there is nothing to learn from.
+        StreamError: the topics or the archive cannot be read.
+
+    """
+    plan = pipeline.plan()
+    schemas = SchemaTopic(Follower(connection, plan.topic("schemas")), registry)
+    with closing(KafkaReader(connection)) as reader:
+        archive.catch_up(plan, reader, schemas, progress)
+    selection: list[Selection] = [] if start is None else [since(start)]
+    if pipeline.retrain is not None:
+        selection += pipeline.retrain.select
+    assert pipeline.model is not None
+    columns = list(dict.fromkeys([*pipeline.model.features, *_extra(pipeline)]))
+    dataset = build_dataset(archive, plan, Recipe({}, selection=tuple(selection)), features=columns)
+    DatasetStore(archive).save(dataset)
+    # When a label was known on the clock of events: a replay has its labels sent at quite another time.
+    rows = _known_as_label_time(dataset.named())
+    newest = _newest(archive, plan, columns)
+    reached = pc.max((rows if newest is None else newest)[_EVENT_TIME]).as_py()
+    cut = stretches(rows, reached.astimezone(UTC))
+    fresh = None
+    if newest is not None:
+        kind = newest.schema.field(_EVENT_TIME).type
+        fresh = newest.filter(pc.greater(newest[_EVENT_TIME], pa.scalar(cut.mature_until, kind)))
+    return JobData(dataset, cut, fresh)
+
+
+def require_enough(cut: Stretches, least: int) -> None:
+    """Raise ModelError, which refuses the job, unless there is enough to learn from and to be examined on."""
+    if cut.train.num_rows < least or not cut.choose.num_rows or not cut.examine.num_rows:
+        raise ModelError(
+            f"too little to learn from: {cut.train.num_rows:,} events with mature labels, where {least:,} are needed;"
+            f" {cut.immature:,} more are newer than {cut.mature_until:%Y-%m-%d %H:%M}, up to where labels are complete"
+        )
+
+
+def _extra(pipeline: Pipeline) -> Sequence[str]:
+    """What gates cut by, beside the model's features."""
+    known = pipeline.plan().contracts["features"].arrow.names
+    named = (*pipeline.gates.slices, *pipeline.gates.sensitive)
+    return [name for name in named if name in known]
+
+
+def _known_as_label_time(rows: pa.Table) -> pa.Table:
+    return rows.set_column(rows.column_names.index(LABEL_TIME), LABEL_TIME, rows[KNOWN])
+
+
+def _newest(archive: Archive, plan: Plan, columns: Sequence[str]) -> pa.Table | None:
+    """The newest events as they were served."""
+    if "features" not in plan.publish:
+        return None
+    wanted = list(dict.fromkeys(["event_id", _EVENT_TIME, *columns]))
+    try:
+        rows = archive.table("features").read(columns=wanted)
+    except StreamError:
+        return None
+    if not rows.num_rows:
+        return None
+    ordered = rows.sort_by([(_EVENT_TIME, "descending")])
+    return ordered.slice(0, FRESH).select(wanted)
