@@ -73,7 +73,7 @@ class ControlState(Generic[T]):
         which = delta.key.slice, delta.key.model_version
         told = self._heed("profiles", delta.place[1])
         if told is not None and delta.blocks and not delta.key.slice:
-            told.outcomes(sum(block.rows for block in delta.blocks), delta.key.model_version)
+            told.outcomes(sum(block.rows for block in delta.blocks), delta.key.model_version, delta.key.start)
         for number, block in enumerate(delta.blocks):
             self._sequences.add(block, delta.task, (delta.place[1], number), delta.seen, which)
         self._judge_all(told)

@@ -32,6 +32,7 @@ class RetrainPolicy:
         self._labels = 0
         self._unanswered = 0
         """Labels of events that no model has answered."""
+        self._enough = max(declared.least_labels, 1)
         self._broken: dict[str, Any] | None = None
         self._told: list[str] = []
         self._closed: list[str] = []
@@ -82,10 +83,14 @@ class RetrainPolicy:
             self._broken = None
         self._decide()
 
-    def outcomes(self, rows: int, version: str = "") -> None:
-        """So many labels have been joined to answers of this model version."""
+    def outcomes(self, rows: int, version: str = "", at: int = _NEVER) -> None:
+        """So many labels have been joined to answers of this model version, to events from this time on."""
+        if at != _NEVER:
+            self._reach(at)
         self._labels += rows
-        self._unanswered += rows if version == PRIOR else 0
+        if version == PRIOR:
+            self._unanswered += rows
+            self._decide_first()
         self._decide()
 
     def request(self, request: Request) -> None:
@@ -110,6 +115,7 @@ class RetrainPolicy:
             "fired": self._fired,
             "labels": self._labels,
             "unanswered": self._unanswered,
+            "enough": self._enough,
             "broken": self._broken,
             "told": self._told,
             "closed": self._closed,
@@ -119,7 +125,7 @@ class RetrainPolicy:
     def restore(self, saved: Mapping[str, Any]) -> None:
         """Begin with what was saved."""
         self._at, self._began, self._labels = saved["at"], saved["began"], saved["labels"]
-        self._unanswered = saved["unanswered"]
+        self._unanswered, self._enough = saved["unanswered"], saved["enough"]
         self._open = {name: dict(each) for name, each in saved["open"].items()}
         self._fired, self._told, self._broken = list(saved["fired"]), list(saved["told"]), saved["broken"]
         self._closed, self._through = list(saved["closed"]), dict(saved["through"])
@@ -145,14 +151,18 @@ class RetrainPolicy:
         if every is not None and last != _NEVER and self._at - last >= every:
             reason = f"no model was trained for {_days(self._at - last)}, and one is wanted every {_days(every)}"
             self._try(self._trigger("schedule", (last,), reason, {"last": last}), self._held_back())
-        if self._unanswered >= max(declared.least_labels, 1):
-            reason = f"no model answers yet, and {self._unanswered:,} labels have come to learn a first one from"
-            evidence = {"labels": self._unanswered}
-            self._try(self._trigger("labels", ("first", last), reason, evidence), self._held_back())
         if declared.labels is not None and self._labels >= declared.labels:
             reason = f"{self._labels:,} labels have come since the last one, and {declared.labels:,} are enough"
             evidence = {"labels": self._labels}
             self._try(self._trigger("labels", (last,), reason, evidence), self._held_back())
+
+    def _decide_first(self) -> None:
+        """A first model, as long as there is none: with enough labels, and with twice as many if that led to none."""
+        if self._unanswered >= self._enough:
+            reason = f"no model answers yet, and {self._unanswered:,} labels have come to learn a first one from"
+            made = self._trigger("labels", ("first", self._enough), reason, {"labels": self._unanswered})
+            if self._try(made, self._held_back()):
+                self._enough = 2 * self._unanswered
 
     def _counts(self, incident: Mapping[str, Any]) -> bool:
         declared = self._declared
@@ -216,10 +226,11 @@ class RetrainPolicy:
             )
         return None
 
-    def _try(self, trigger: Trigger, held_back: tuple[Suppression, str] | None) -> None:
+    def _try(self, trigger: Trigger, held_back: tuple[Suppression, str] | None) -> bool:
+        """Fire it, or say once why not; whether it has fired."""
         if held_back is None:
             self._fire(trigger)
-            return
+            return True
         by, why = held_back
         identity = trigger_id(self._pipeline, "suppressed", trigger.id, by)
         if identity not in self._told:
@@ -235,13 +246,14 @@ class RetrainPolicy:
                     evidence=trigger.evidence,
                 )
             )
+        return False
 
     def _fire(self, trigger: Trigger) -> None:
         if trigger.id in self._told:
             return
         self._tell(trigger)
         self._fired = [*self._fired, max(self._at, 0)][-_MOST_TOLD:]
-        self._labels, self._unanswered, self._broken = 0, 0, None
+        self._labels, self._broken = 0, None
         # One trigger answers whatever is open: the model that it leads to learns from the same events.
         for each in self._open.values():
             each["answered"] = each["revision"]

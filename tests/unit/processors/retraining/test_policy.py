@@ -152,7 +152,11 @@ def test_a_first_model_follows_from_the_first_labels():
     assert (trigger.fired, trigger.cause) == (True, "labels")
     assert "no model answers yet" in trigger.reason
     made.outcomes(500, "v1")
+    made.outcomes(50, "prior", 20 * DAY)
     assert made.drain() == []
+    made.outcomes(50, "prior", 20 * DAY)
+    (again,) = made.drain()
+    assert (again.fired, again.at) == (True, 20 * DAY)
 
 
 def test_a_request_is_not_held_back_but_done_once():
