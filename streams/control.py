@@ -30,6 +30,7 @@ _SECONDS_FOR_A_RECORD = 5
 """How long a record that Faust has seen may take to come; then the timer goes on."""
 _SESSION_SECONDS = 6
 """The least that brokers allow: for so long a control plane that was killed holds up the next one."""
+_FOREVER = 10 * 365 * 24 * 3600.0
 log = logging.getLogger(__name__)
 
 
@@ -240,6 +241,8 @@ def _application(group: str, connection: Connection) -> faust.App:
         topic_partitions=1,
         # What is in hand at the end is read again; waiting for it to be given back could last for ever.
         stream_wait_empty=False,
+        # Nothing reads the changelog once its table is there, which Faust would report as a fault every few seconds.
+        stream_processing_timeout=_FOREVER,
         web_enabled=False,
         autodiscover=False,
     )

@@ -63,8 +63,8 @@ class Pipeline:
     in them. Either one is enough: by default windows are days, and all is looked for that the pipeline has something
     for; `drift=()` is nothing. `retrain` says when that, time or labels lead to a new model.
 
-    `gates` are what a new model must pass before it is scored beside the champion. `rollout` is how `tidemill control` moves a new model from shadow to champion, and back; without it people do
-    (`tidemill models`).
+    `gates` are what a new model must pass before it is scored beside the champion. `rollout` is how `tidemill control`
+    moves it from there to champion, and back; without it, and without `retrain`, people do (`tidemill models`).
 
     `idle` matters to windows on other keys than the events': how long a partition must have been quiet before the
     others' events are counted without waiting for it.

@@ -30,6 +30,10 @@ from tidemill.cli.run import Trusted
 from tidemill.results import RetrainTrigger, TrainingJob
 from tidemill.schemas.errors import DeclarationError, nearest
 
+# Threads that wait for each other at every split of a tree are slower than one, where workers want the cores as well.
+_ONE_THREAD = {
+    name: os.environ.get(name, "1") for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
+}
 JobId = Annotated[str, typer.Argument(metavar="JOB", help="The job, by its id: that of its trigger.")]
 Who = Annotated[str | None, typer.Option("--who", help="Who does it; by default the user of this machine.")]
 
@@ -232,7 +236,8 @@ def run_jobs(
     command += [*(a for sha in trust_model or [] for a in ("--trust-model", sha)), "--archive", archives(root)]
     # By the environment: a command line can be read by every user of the machine, and a URL may hold a password.
     registry = {"TIDEMILL_REGISTRY_URL": registry_url} if registry_url else {}
-    made: Launcher = LocalProcess([*command, "--log-level", log_level], limits, environment=registry)
+    environment = {**_ONE_THREAD, **registry}
+    made: Launcher = LocalProcess([*command, "--log-level", log_level], limits, environment=environment)
     if launcher == "kubernetes":
         made = KubernetesJob(manifest, limits)
     slot = Slot.take(home() / "run" / plan.name, "jobs")
