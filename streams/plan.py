@@ -5,8 +5,8 @@ from dataclasses import dataclass, field
 
 from tidemill.processors.feature_enrichment.hops import ASSEMBLY, windows_stage
 from tidemill.processors.feature_enrichment.lookup_table import ReferenceTable
-from tidemill.processors.online_inference.target import Target
 from tidemill.processors.online_inference.beside import SHADOW_PREDICTIONS
+from tidemill.processors.online_inference.target import Target
 from tidemill.processors.outcomes import LABEL_INTAKE, OUTCOMES, Outcomes
 from tidemill.processors.rollout.declaration import Rollout as Policy
 from tidemill.processors.stage import Stage

@@ -39,6 +39,7 @@ from tidemill.processors.feature_enrichment import (
     topic_table,
     window,
 )
+from tidemill.processors.rollout.declaration import Rollout
 from tidemill.processors.sanity_check import (
     between,
     check,
@@ -85,6 +86,7 @@ __all__ = [
     "Prediction",
     "Profiles",
     "Rejection",
+    "Rollout",
     "SchemaError",
     "StreamError",
     "Subscription",
