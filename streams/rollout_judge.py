@@ -162,8 +162,7 @@ def watch_rollout(
 ) -> None:
     """Judge for as long as this process is `at_work`, until `stop`, which waits for so many seconds, says so.
 
-    Whoever takes over begins anew with what `judge` makes. What goes wrong is logged, and tried again: meanwhile what is
-    in service stays in service.
+    Whoever takes over begins anew with what `judge` makes. What goes wrong is logged, and tried again.
     """
     while not stop(_PAUSE_SECONDS):
         if not at_work():

@@ -65,15 +65,15 @@ class Ledger:
         both = failed.group_by(_PLACE).agg(pl.col("model_version").n_unique().alias("models"))
         alone = failed.join(both, on=_PLACE).filter(pl.col("models") == 1)
         for (stage, version), group in alone.group_by("stage", "model_version", maintain_order=True):
-            kept = self._stages[int(stage)]  # type: ignore[call-overload]
+            kept = self._stages[int(stage)]
             kept.failed[str(version)] = kept.failed.get(str(version), 0) + len(group)
             kept.told[str(version)] = str(group["failure"][-1])
         for (stage, role, version), group in rows.group_by("stage", "role", "model_version", maintain_order=True):
-            kept = self._stages[int(stage)]  # type: ignore[call-overload]
+            kept = self._stages[int(stage)]
             key = str(role), str(version)
             kept.scored[key] = kept.scored.get(key, 0) + len(group)
         for (stage,), group in rows.group_by("stage", maintain_order=True):
-            self._stages[int(stage)].span.take(group["at"].to_numpy())  # type: ignore[call-overload]
+            self._stages[int(stage)].span.take(group["at"].to_numpy())
         good = rows.filter(pl.col("failure").is_null()).drop("failure", "role", "at")
         waiting = good if self._waiting is None else pl.concat([self._waiting, good])
         self.given_up += max(len(waiting) - self._most, 0)
@@ -94,7 +94,7 @@ class Ledger:
         keys = ("stage", "model_version", "model_version_served")
         for (stage, mine, other), group in found.group_by(*keys, maintain_order=True):
             rows = group["row"].to_numpy()
-            kept = self._stages[int(stage)]  # type: ignore[call-overload]
+            kept = self._stages[int(stage)]
             key = str(mine), str(other)
             kept.compared[key] = kept.compared.get(key, Comparison()).merged(Comparison.of(beside[rows], served[rows]))
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import betainc, betaln  # type: ignore[import-untyped]
+from scipy.special import betainc, betaln
 
 
 @dataclass(frozen=True)
