@@ -7,9 +7,11 @@ needs a grant on the cluster for that.
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
+from tidemill.processors.online_inference.beside import SHADOW_PREDICTIONS
 from tidemill.schemas.errors import DeclarationError, nearest
 from tidemill.streams.plan import OUTPUTS, Plan
 from tidemill.streams.retries import transactional_id
+from tidemill.streams.rollout_log import transactional_id as rollout_id
 
 TOPIC, GROUP, TRANSACTIONAL_ID, CLUSTER = "topic", "group", "transactional-id", "cluster"
 READERS_PREFIX = "tidemill-"
@@ -18,7 +20,7 @@ _CLUSTER_NAME = "kafka-cluster"
 
 _READS = {
     "producer": ("schemas",),
-    "subscriber": ("schemas", "predictions", "outcomes", "drift-alerts"),
+    "subscriber": ("schemas", "predictions", SHADOW_PREDICTIONS, "outcomes", "drift-alerts"),
     "labeller": ("schemas", "label-requests"),
     "worker": ("schemas", "events", *OUTPUTS[:-1], "labels", "changelog", "models", "model-artefacts"),
     "trainer": (
@@ -42,12 +44,15 @@ _READS = {
         "alert-actions",
         "retrain-requests",
         "control",
+        SHADOW_PREDICTIONS,
+        "outcomes",
     ),
     "operator": (
         "schemas",
         "events",
         "labels",
         "predictions",
+        SHADOW_PREDICTIONS,
         "outcomes",
         "rejected",
         "retries",
@@ -63,12 +68,14 @@ _READS = {
 _WRITES = {
     "producer": ("events",),
     "labeller": ("labels",),
-    "worker": (*OUTPUTS, "outcomes", "rejected", "changelog", "schemas", "profiles"),
+    "worker": (*OUTPUTS, SHADOW_PREDICTIONS, "outcomes", "rejected", "changelog", "schemas", "profiles"),
     "trainer": ("models", "model-artefacts", "label-requests", "training-jobs"),
-    "control": ("control", "drift-alerts", "retrain-triggers"),
-    "operator": ("events", "labels", "retries", "alert-actions", "retrain-requests"),
+    "control": ("control", "drift-alerts", "retrain-triggers", "models"),
+    "operator": ("events", "labels", "retries", "alert-actions", "retrain-requests", "models"),
 }
 ROLES = tuple(_READS)
+_MOVE_MODELS = ("trainer", "control", "operator")
+"""They write to the rollout log, in transactions."""
 CONTROL_TOPICS = ("profiles", "control", "drift-alerts", "alert-actions", "retrain-requests", "retrain-triggers")
 """What `tidemill control` works with, by suffix."""
 _SHARED = frozenset(suffix for table in (_READS, _WRITES) for suffixes in table.values() for suffix in suffixes)
@@ -111,6 +118,8 @@ def grants(plan: Plan, role: str, user: str) -> set[Grant]:
     made = {Grant(user, TOPIC, topic, "read") for topic in topics if topic in readable}
     made |= {Grant(user, TOPIC, topic, "write") for topic in topics if topic in writable}
     made.add(Grant(user, GROUP, READERS_PREFIX, "describe", prefixed=True))
+    if role in _MOVE_MODELS:
+        made.add(Grant(user, TRANSACTIONAL_ID, rollout_id(plan.name), "write"))
     if role == "worker":
         made |= _of_workers(plan, user, topics)
     elif role == "control":

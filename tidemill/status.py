@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from tidemill.client import Client
 from tidemill.processors.feature_enrichment.hops import ASSEMBLY, windows_stage
 from tidemill.processors.outcomes import LABEL_INTAKE, OUTCOMES
+from tidemill.processors.rollout.state import Rollout
 from tidemill.streams.kafka.admin import describe_group
 from tidemill.streams.kafka.follower import Follower
 from tidemill.streams.kafka.reader import KafkaReader
@@ -55,11 +56,9 @@ def pipeline_status(client: Client) -> PipelineStatus:
         topics = tuple(_topic(reader, topic) for topic in reader.topics(f"{name}."))
         inputs = _inputs([topic.name.removeprefix(f"{name}.") for topic in topics])
         groups = [found for stage, suffix in inputs if (found := _group(reader, client, stage, suffix)) is not None]
-    events = announcements(Follower(connection, f"{name}.models"), wait=True)
-    champions = [event["model_version"] for event in events if event["status"] == "champion"]
-    return PipelineStatus(
-        name, connection.bootstrap_servers, topics, tuple(groups), champions[-1] if champions else None
-    )
+    champion = Rollout.of(announcements(Follower(connection, f"{name}.models"), wait=True)).champion
+    version = None if champion is None else champion.version
+    return PipelineStatus(name, connection.bootstrap_servers, topics, tuple(groups), version)
 
 
 def _group(reader: KafkaReader, client: Client, stage: str, suffix: str) -> GroupStatus | None:

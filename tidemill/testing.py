@@ -25,6 +25,7 @@ from tidemill.streams.plan import TopicTable
 from tidemill.streams.ports import Headers, LogRecord
 from tidemill.streams.profile_log import PROFILES, read_deltas
 from tidemill.streams.references import References
+from tidemill.streams.rollout_judge import RolloutJudge
 from tidemill.streams.rollout_log import RolloutLog
 from tidemill.streams.schema_topic import SchemaTopic, publish_contracts
 from tidemill.streams.watch import make_state
@@ -259,6 +260,24 @@ class Driver:
         """The answers that subscribers did not get, by partition and in log order."""
         rows: list[dict[str, Any]] = self.table("shadow-predictions").to_pylist()
         return rows
+
+    def judge(self) -> list[str]:
+        """Have the rollout judge read what there is and take the steps that follow; what it did, and why, in order.
+
+        Raises:
+            DeclarationError: the pipeline declares no rollout.
+
+        """
+        plan, policy = self.plan, self.plan.rollout
+        if policy is None:
+            raise DeclarationError(f"pipeline {plan.name} declares no rollout: add rollout=tm.Rollout()")
+        judge = RolloutJudge(plan, policy, MemoryReader(self.log), self._schemas, self.rollouts)
+        done: list[str] = []
+        while steps := judge.step():
+            done += [f"{step.step}: {step.reason}" for step in steps]
+        for worker in self.workers:
+            worker.follow()
+        return done
 
     def predictions(self) -> list[Prediction]:
         """All predictions so far, by partition and in log order."""

@@ -82,8 +82,8 @@ def span_or_count(length: str | timedelta | int) -> tuple[int, int]:
     >>> span_or_count("1s"), span_or_count(500)
     ((1000000, 0), (0, 500))
     """
-    if isinstance(length, int) and not isinstance(length, bool):
-        if length < 0:
+    if isinstance(length, int):
+        if length < 0 or isinstance(length, bool):
             raise DeclarationError(f"a stage of {length} outcomes: expected a number that is not negative")
         return 0, length
     return duration(length), 0

@@ -37,7 +37,11 @@ back only as a shadow, after it has passed them.
 
 @dataclass(frozen=True)
 class Standing:
-    """How a version stands: its status, since which record and time, and that record."""
+    """How a version stands: its status, since which record and time, and that record.
+
+    `trail` are the records that it came here by since it was last a shadow, this one included: over these stages it is
+    compared with the champion.
+    """
 
     version: str
     status: Status
@@ -45,6 +49,7 @@ class Standing:
     at: datetime
     share: float
     event: Mapping[str, Any] = field(repr=False, compare=False)
+    trail: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -98,7 +103,10 @@ class Rollout:
                 versions[before.version] = Standing(before.version, Status.RETIRED, since, at, 0.0, before.event)
             champions = (*(name for name in champions if name != version), version)
         share = float(record.get("share", 0.0)) if status is Status.CANARY else 0.0
-        versions[version] = Standing(version, status, since, at, share, record)
+        known = self.versions.get(version)
+        compared = known is not None and known.status in (Status.SHADOW, Status.CANARY)
+        trail = (*known.trail, since) if known is not None and compared else (since,)
+        versions[version] = Standing(version, status, since, at, share, record, trail)
         return Rollout(records, versions, champions, self.passed_over)
 
     def fault(self, record: Mapping[str, Any]) -> str | None:

@@ -17,6 +17,7 @@ from tidemill.processors.online_inference.artefact import Artefact
 from tidemill.streams.kafka.connection import Connection
 from tidemill.streams.kafka.publisher import Publisher
 from tidemill.streams.models import announce
+from tidemill.streams.rollout_log import RolloutLog
 
 
 class Evil:
@@ -35,13 +36,14 @@ class Announcer:
     def __init__(self, mill):
         self.plan = load_pipeline(str(mill.file)).plan()
         self.sender = Publisher(Connection(mill.bootstrap_servers))
+        self.rollouts = RolloutLog(self.plan, Connection(mill.bootstrap_servers))
 
     def __call__(self, artefact, **changed):
         event = {
             "estimator": "test", "features": ["amount", "orders"], "classes": ["False", "True"], "training_offsets": [],
             "training_rows": 2, "evaluation_rows": 0, "metrics": {}, **changed,
         }  # fmt: skip
-        return announce(self.plan, artefact, event, datetime.now(UTC), self.sender)["model_version"]
+        return announce(self.plan, artefact, event, datetime.now(UTC), self.sender, self.rollouts)["model_version"]
 
     def raw(self, suffix, key, value):
         self.sender.send(self.plan.topic(suffix), key, value, partition=0)

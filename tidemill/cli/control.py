@@ -28,6 +28,8 @@ def control(
 ) -> None:
     """Watch a running pipeline for drift: merge the profiles of its windows, judge them, and write alerts.
 
+    If the pipeline declares a rollout, challengers are judged too: promoted, refused, rolled back.
+
     One is at work at a time; a second one stands by and takes over when the first is gone. Ends on Ctrl-C or SIGTERM.
     It can be killed and started again at any moment: alerts keep their ids, and none is lost.
 
@@ -49,6 +51,7 @@ def control(
     from tidemill.streams.plan import TRIGGER_PARTITIONS
     from tidemill.streams.profile_log import read_deltas
     from tidemill.streams.references import References
+    from tidemill.streams.rollout_judge import judging
     from tidemill.streams.watch import make_state
 
     log_to_stderr("control", log_level)
@@ -59,18 +62,28 @@ def control(
     logging.getLogger("mode.timers").setLevel(logging.ERROR)
     plan = load_pipeline(pipeline).plan()
     watch = plan.watch
-    if watch is None:
+    if watch is None and plan.rollout is None:
         raise DeclarationError(
-            f"pipeline {plan.name} has nothing to watch: declare profiles=tm.Profiles(), and drift=[...] to choose what"
+            f"pipeline {plan.name} has nothing to watch: declare profiles=tm.Profiles(), and drift=[...] to choose"
+            " what, or rollout=tm.Rollout()"
         )
     connection = Connection.from_environment(bootstrap_servers, DEFAULT_BOOTSTRAP)
     own = {plan.topic(suffix) for suffix in CONTROL_TOPICS}
     apply_topics(connection, [spec for spec in plan.topics() if spec.name in own])
+    stop, metrics, health = stop_signal(), ControlMetrics(), Health(time.monotonic)
+    serve(metrics.registry, health, metrics_host, metrics_port)
+    ends = health.watching(stop.is_set)
+    if watch is None:
+        # What it writes, it writes only once, however many do: nobody has to stand by.
+        with judging(plan, connection, lambda: True):
+            while not ends():
+                health.beat()
+                stop.wait(0.5)
+        return
     reader = KafkaReader(connection)
     partitions = len(reader.partitions(plan.topic("events")))
     references = References(plan, Follower(connection, plan.topic("models")), reader)
-    stop, metrics, health = stop_signal(), ControlMetrics(), Health(time.monotonic)
-    serve(metrics.registry, health, metrics_host, metrics_port)
     plane = ControlPlane(plan.name, lambda: make_state(plan.name, watch, partitions, references), read_deltas, metrics)
     options = ControlOptions(watch.idle_ms, watch.retrain is not None, TRIGGER_PARTITIONS, health.beat)
-    run_control(plan.name, connection, plane, options, health.watching(stop.is_set))
+    with judging(plan, connection, lambda: plane.active):
+        run_control(plan.name, connection, plane, options, ends)

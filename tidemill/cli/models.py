@@ -6,6 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
+from tidemill.cli import rollout
 from tidemill.cli.options import AsJson, Bootstrap, PipelineName, out, plain, print_json, print_table
 
 Version = Annotated[str, typer.Argument(metavar="VERSION", help="The model's version, as predictions name it.")]
@@ -13,38 +14,43 @@ Version = Annotated[str, typer.Argument(metavar="VERSION", help="The model's ver
 
 def register(app: typer.Typer) -> None:
     """Add the commands."""
-    models = typer.Typer(help="The models that were announced.", no_args_is_help=True)
+    models = typer.Typer(help="The models that were announced, and which of them serves.", no_args_is_help=True)
     models.command("list")(list_models)
     models.command("show")(show_model)
+    rollout.add_to(models)
     app.add_typer(models, name="models")
+    app.command()(rollout.verify)
 
 
 def list_models(pipeline: PipelineName, bootstrap_servers: Bootstrap = None, as_json: AsJson = False) -> None:
-    """List the announced models, newest last.
+    """List the models that were announced, newest last, with the role that each has now.
+
+    With --json every record of the rollout log, in order.
 
     Example:
         tidemill models list flights
 
     """
     from tidemill.cli.clients import client_for
-    from tidemill.streams.kafka.follower import Follower
-    from tidemill.streams.models import announcements
+    from tidemill.streams.rollout_log import RolloutLog
 
     with client_for(pipeline, bootstrap_servers) as client:
-        events = announcements(Follower(client.connection, f"{client.name}.models"), wait=True)
+        found = RolloutLog(client.name, client.connection).rollout()
     if as_json:
-        print_json([{**event, "metrics": dict(event["metrics"])} for event in events])
+        print_json(list(found.records))
         return
     rows = [
         {
-            "version": e["model_version"],
-            "announced": plain(e["announced_at"])[:19],
-            "estimator": e["estimator"],
-            "trained on": e["training_rows"],
-            "evaluated on": e["evaluation_rows"],
-            "metrics": ", ".join(f"{k} {v:.4f}" for k, v in sorted(dict(e["metrics"]).items())),
+            "version": s.version,
+            "status": f"canary {s.share:.0%}" if s.status == "canary" else s.status.replace("_", " "),
+            "since": plain(s.at)[:19],
+            "by": s.event["by"],
+            "estimator": s.event["estimator"],
+            "trained on": s.event["training_rows"],
+            "evaluated on": s.event["evaluation_rows"],
+            "metrics": ", ".join(f"{k} {v:.4f}" for k, v in sorted(s.event["metrics"].items())),
         }
-        for e in events
+        for s in found.versions.values()
     ]
     print_table("Models", rows) if rows else out.print("no model is announced yet; run: tidemill train")
 
@@ -62,29 +68,33 @@ def show_model(
     """
     from tidemill.cli.clients import client_for
     from tidemill.processors.drift import reference_profiles, summary
-    from tidemill.schemas.errors import ModelError, nearest
-    from tidemill.streams.kafka.follower import Follower
+    from tidemill.schemas.errors import ModelError
     from tidemill.streams.kafka.reader import KafkaReader
-    from tidemill.streams.models import announcements, fetch_artefact
+    from tidemill.streams.models import fetch_artefact
+    from tidemill.streams.rollout_log import RolloutLog
 
     with client_for(pipeline, bootstrap_servers) as client:
-        events = announcements(Follower(client.connection, f"{client.name}.models"), wait=True)
-        known = {event["model_version"]: event for event in events}
-        if version not in known:
-            raise ModelError(f"no model {version!r} was announced{nearest(version, known)}")
-        event = known[version]
+        found = RolloutLog(client.name, client.connection).rollout()
+        event = found.standing(version).event
         with closing(KafkaReader(client.connection)) as reader:
             artefact = fetch_artefact(f"{client.name}.model-artefacts", event, reader)
     if artefact.sha256 != event["artefact_sha256"]:
         raise ModelError(f"model {version}: expected sha256 {event['artefact_sha256']}, got {artefact.sha256}")
     reference = [summary(profile) for profile in reference_profiles(artefact.data).values()]
+    history = [rollout.brief(record) for record in found.records if record["model_version"] == version]
     if as_json:
-        print_json({**event, "metrics": dict(event["metrics"]), "reference": reference})
+        print_json({**event, "history": history, "reference": reference})
         return
-    out.print(f"model [bold]{version}[/bold]: {event['estimator']}, announced {plain(event['announced_at'])[:19]}")
+    out.print(f"model [bold]{version}[/bold]: {event['estimator']}")
+    for step in history:
+        said = f": {step['reason']}" if step["reason"] else ""
+        by = f" by {step['by']}" if step["by"] else ""
+        out.print(f"  {plain(step['announced_at'])[:19]} {step['status'].replace('_', ' ')}{by}{said}")
     out.print(f"trained on {event['training_rows']:,} events, evaluated on {event['evaluation_rows']:,} later ones")
-    for name, value in sorted(dict(event["metrics"]).items()):
+    for name, value in sorted(event["metrics"].items()):
         out.print(f"  {name:<16} {value:.4f}")
+    if event["card"]:
+        out.print(f"\n{event['card']}", markup=False)
     for profile in reference:
         _print_profile(profile)
     if not reference:

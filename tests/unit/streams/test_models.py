@@ -7,12 +7,15 @@ import pytest
 from sklearn.linear_model import LogisticRegression
 
 from tidemill.processors.online_inference import Artefact, OnlineInference, dump_model
+from tidemill.processors.rollout.moves import rolled_back, to_canary, to_champion
 from tidemill.schemas.builtin import MODEL_EVENT
 from tidemill.schemas.codec import Codec
 from tidemill.schemas.errors import ModelError
 from tidemill.schemas.resolver import KnownSchemas
 from tidemill.streams import models
+from tidemill.streams.memory import MemoryLog, MemoryReader, MemorySender, MemoryStream
 from tidemill.streams.models import ModelFollower, announce, announcements, fetch_artefact
+from tidemill.streams.rollout_log import RolloutLog
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 CODEC = Codec(MODEL_EVENT, KnownSchemas())
@@ -37,51 +40,70 @@ def fitted(labels=(False, True), seed=0):
 class World:
     """The two model topics, an inference stage, and a follower between them."""
 
-    def __init__(self, plan, log, sender, stream, trusted=()):
-        self.plan, self.log, self.sender, self.source = plan, log, sender, stream()
+    def __init__(self, plan, trusted=(), **options):
+        self.plan = plan
+        self.log = MemoryLog({plan.topic("models"): 1, plan.topic("model-artefacts"): 1})
+        self.rollouts = RolloutLog(plan, self.log)
         self.stage = OnlineInference(plan.target)
         self.changes = []
         self.follower = ModelFollower(
-            plan, self.stage, self.source, log, trusted, lambda version, served: self.changes.append((version, served))
+            plan,
+            self.stage,
+            MemoryStream(self.log, plan.topic("models")),
+            MemoryReader(self.log),
+            trusted,
+            lambda version, served: self.changes.append((version, served)),
+            **options,
         )
 
     def announce(self, artefact, **changed):
         """Put a model on the log as training does; `changed` is what the announcement says instead."""
-        self.sender.sent.clear()
-        event = announce(self.plan, artefact, TRAINING, NOW, self.sender)
-        first = self.log.end("tides.model-artefacts", 0)
-        for topic, key, value in self.sender.sent:
-            if topic == "tides.model-artefacts":
-                self.log.append(topic, 0, key, value)
-        event = {**event, "artefact_offset": first, **changed}
-        self.source.add(b"m", CODEC.encode_rows([event])[0])
+        event = announce(
+            self.plan, artefact, TRAINING, NOW, MemorySender(self.log), RolloutLog(self.plan, self.log_of())
+        )
+        self.say({**event, "sequence": -1, "previous": "", **changed})
         return event["model_version"]
+
+    def say(self, event):
+        """Put a record on the log, whatever the log would say of it."""
+        self.log.append(self.plan.topic("models"), b"m", CODEC.encode_rows([event])[0])
+
+    def move(self, make):
+        """As `tidemill models` does."""
+        rollout = self.rollouts.rollout()
+        self.rollouts.append(make(rollout), expect=len(rollout.records))
+        self.follower.poll()
 
     @property
     def serving(self):
         return None if self.stage.model is None else self.stage.model.version
 
+    @property
+    def challengers(self):
+        return [(c.model.version, c.share) for c in self.stage.challengers]
+
 
 @pytest.fixture
-def world(plan, log, sender, stream):
-    return World(plan, log, sender, stream)
+def world(plan):
+    return World(plan)
 
 
-def test_an_announcement_says_all_that_is_known(plan, sender):
+def test_an_announcement_says_all_that_is_known(plan):
+    log = MemoryLog({plan.topic("models"): 1, plan.topic("model-artefacts"): 1})
+    log.append(plan.topic("model-artefacts"), b"x", b"x")
     artefact = Artefact(b"x" * (models.CHUNK_BYTES + 1), "skops")
-    event = announce(plan, artefact, TRAINING, NOW, sender)
-    assert [(topic, key) for topic, key, _ in sender.sent] == [
-        ("tides.model-artefacts", f"{artefact.sha256}/0".encode()),
-        ("tides.model-artefacts", f"{artefact.sha256}/1".encode()),
-        ("tides.models", artefact.sha256[:12].encode()),
-    ]
-    assert sender.flushed == 3
-    (told,) = CODEC.decode([sender.sent[-1][2]]).table.to_pylist()
-    assert told["artefact_offset"] == 7
+    event = announce(plan, artefact, TRAINING, NOW, MemorySender(log), RolloutLog(plan, log))
+    chunks = list(log.read("tides.model-artefacts", 0, 1))
+    assert [r.key for r in chunks] == [f"{artefact.sha256}/0".encode(), f"{artefact.sha256}/1".encode()]
+    (record,) = log.read("tides.models", 0)
+    assert record.key == artefact.sha256[:12].encode()
+    (told,) = CODEC.decode([record.value]).table.to_pylist()
+    assert told["artefact_offset"] == 1
     assert (told["artefact_chunks"], told["artefact_bytes"]) == (2, models.CHUNK_BYTES + 1)
     assert (told["model_version"], told["artefact_sha256"]) == (artefact.sha256[:12], artefact.sha256)
-    assert (told["pipeline_version"], told["status"]) == (plan.version, "champion")
+    assert (told["pipeline_version"], told["status"], told["by"]) == (plan.version, "champion", "train")
     assert told["announced_at"] == NOW
+    assert (told["sequence"], told["previous"]) == (0, "0" * 64)
     assert event["features"] == ["height"]
 
 
@@ -91,7 +113,6 @@ def test_the_newest_model_is_served_at_start(world):
     world.follower.start()
     assert world.serving == newest
     assert world.changes == [(newest, True)]
-    assert world.source.waited == 1
 
 
 def test_later_announcements_take_over_one_by_one(world):
@@ -157,9 +178,9 @@ def test_at_start_the_newest_model_that_is_good_is_served(world, caplog):
     assert [served for _, served in world.changes] == [False, True]
 
 
-def test_a_trusted_pickle_is_served(plan, log, sender, stream):
+def test_a_trusted_pickle_is_served(plan):
     artefact = Artefact(pickle.dumps(fitted()), "pickle")
-    world = World(plan, log, sender, stream, trusted=[artefact.sha256])
+    world = World(plan, trusted=[artefact.sha256])
     version = world.announce(artefact)
     world.follower.start()
     assert world.serving == version
@@ -188,8 +209,8 @@ def test_retired_models_are_not_served(world):
 
 
 def test_what_is_no_announcement_is_logged_and_passed_over(world, caplog):
-    world.source.add(b"m", b"garbage")
-    world.source.add(b"m", None)
+    world.log.append("tides.models", b"m", b"garbage")
+    world.log.append("tides.models", b"m", None)
     event = {
         **TRAINING,
         "model_version": "v",
@@ -199,7 +220,7 @@ def test_what_is_no_announcement_is_logged_and_passed_over(world, caplog):
     }
     event |= {"artefact_offset": 0, "artefact_chunks": 1, "artefact_bytes": 1, "features_fingerprint": "0" * 16}
     event |= {"pipeline_version": "p", "announced_at": 2**62}
-    world.source.add(b"m", CODEC.encode_rows([event])[0])
+    world.say(event)
     good = world.announce(dump_model(fitted()))
     with caplog.at_level(logging.ERROR):
         world.follower.start()
@@ -208,11 +229,11 @@ def test_what_is_no_announcement_is_logged_and_passed_over(world, caplog):
     assert "models[0]@2 cannot be read" in caplog.text
 
 
-def test_chunks_may_lie_among_those_of_others(plan, log, monkeypatch, sender, world):
+def test_chunks_may_lie_among_those_of_others(plan, log, monkeypatch, world):
     monkeypatch.setattr(models, "CHUNK_BYTES", 100)
     artefact = dump_model(fitted())
-    event = announce(plan, artefact, TRAINING, NOW, sender)
-    chunks = [(key, value) for topic, key, value in sender.sent if topic == "tides.model-artefacts"]
+    event = announce(plan, artefact, TRAINING, NOW, MemorySender(world.log), world.rollouts)
+    chunks = [(r.key, r.value) for r in world.log.read("tides.model-artefacts", 0)]
     assert len(chunks) > 10
     log.append("tides.model-artefacts", 0, chunks[0][0], b"an older upload that broke off")
     for number, (key, value) in enumerate(chunks):
@@ -237,23 +258,62 @@ def test_missing_chunks(plan, log):
         fetch_artefact(plan.topic("model-artefacts"), event, log)
 
 
-def test_announcements_in_order(world):
+def test_announcements_in_order(world, plan):
     versions = [world.announce(dump_model(fitted(seed=seed))) for seed in range(3)]
-    assert [event["model_version"] for event in announcements(world.source, wait=False)] == versions
-    assert announcements(world.source, wait=True) == []
+    stream = MemoryStream(world.log, plan.topic("models"))
+    assert [event["model_version"] for event in announcements(stream, wait=False)] == versions
+    assert announcements(stream, wait=True) == []
 
 
-def test_each_model_is_called_in_its_own_way(plan, log, sender, stream):
+def test_each_model_is_called_in_its_own_way(plan):
     made = []
 
-    def make_call():
-        made.append(lambda score: score())
-        return made[-1]
+    def make_call(seconds):
+        made.append((seconds, lambda score: score()))
+        return made[-1][1]
 
-    world = World(plan, log, sender, stream)
-    world.follower = ModelFollower(plan, world.stage, world.source, log, make_call=make_call)
+    world = World(plan, make_call=make_call)
     for seed in (0, 1):
         world.announce(dump_model(fitted(seed=seed)))
         world.follower.poll()
-        assert world.stage.model.call is made[-1]
-    assert len(made) == 2
+        assert world.stage.model.call is made[-1][1]
+    world.announce(dump_model(fitted(seed=2)), status="shadow")
+    world.follower.poll()
+    assert world.stage.challengers[0].model.call is made[-1][1]
+    assert [seconds for seconds, _ in made] == [plan.model_deadline_seconds] * 2 + [plan.challenger_deadline_seconds]
+
+
+def test_a_model_takes_every_role_in_turn(world):
+    first = world.announce(dump_model(fitted(seed=1)))
+    second = world.announce(dump_model(fitted(seed=2)), status="shadow")
+    world.follower.start()
+    assert (world.serving, world.challengers) == (first, [(second, 0.0)])
+    assert world.stage.challengers[0].stage == 1
+    world.move(lambda r: to_canary(r, second, 0.25, by="ann", reason=""))
+    assert (world.serving, world.challengers) == (first, [(second, 0.25)])
+    scorer = world.stage.challengers[0].model.scorer
+    world.move(lambda r: to_champion(r, second, by="ann", reason="", probation=True))
+    assert (world.serving, world.challengers) == (second, [(first, 0.0)])
+    assert world.stage.model.scorer is scorer, "it need not be loaded again"
+    world.move(lambda r: rolled_back(r, by="ann", reason="worse"))
+    assert (world.serving, world.challengers) == (first, [])
+    assert world.changes == [(first, True), (second, True), (first, True)]
+
+
+def test_after_a_restart_the_roles_are_those_of_the_log(world):
+    first = world.announce(dump_model(fitted(seed=1)))
+    second = world.announce(dump_model(fitted(seed=2)))
+    world.rollouts.append(rolled_back(world.rollouts.rollout(), by="ann", reason=""))
+    world.follower.start()
+    assert world.serving == first
+    assert world.follower.rollout.versions[second].status == "rolled_back"
+
+
+def test_a_challenger_that_is_refused_fails_on_every_event_and_the_champion_stays(world, caplog):
+    good = world.announce(dump_model(fitted()))
+    with caplog.at_level(logging.ERROR):
+        bad = world.announce(Artefact(b"garbage", "skops"), status="shadow")
+        world.follower.start()
+    assert (world.serving, world.challengers) == (good, [(bad, 0.0)])
+    assert "the model is not a skops file" in world.stage.challengers[0].model.fault
+    assert world.changes == [(bad, False), (good, True)] or world.changes == [(good, True), (bad, False)]

@@ -1,0 +1,150 @@
+"""What was answered beside, waiting for what happened: from both, evidence for each matchup."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import polars as pl
+import pyarrow as pa
+
+from tidemill.processors.frames import to_polars
+from tidemill.processors.online_inference.target import Target
+from tidemill.processors.rollout.comparison import Comparison, losses
+from tidemill.processors.rollout.matchup import Matchup
+from tidemill.processors.rollout.policy import Evidence, Stage
+from tidemill.processors.rollout.span import Span
+
+MOST_WAITING = 1_000_000
+"""Answers whose outcome has not come are kept up to so many; the oldest are given up."""
+_PLACE = ["source_partition", "source_offset"]
+
+
+@dataclass
+class _Stage:
+    """What is known of one stage. Answers are paired with whoever was served instead."""
+
+    compared: dict[tuple[str, str], Comparison] = field(default_factory=dict)
+    scored: dict[tuple[str, str], int] = field(default_factory=dict)
+    failed: dict[str, int] = field(default_factory=dict)
+    told: dict[str, str] = field(default_factory=dict)
+    span: Span = field(default_factory=Span)
+
+
+class Ledger:
+    """Takes rows of P.shadow-predictions and P.outcomes, and gives evidence; bounded in memory, and without I/O.
+
+    An event's first outcome counts. Rows may come in any batches; an outcome finds the answers to its event that were
+    taken before it.
+    """
+
+    def __init__(self, target: Target, metric: str, most_waiting: int = MOST_WAITING) -> None:
+        self._target, self._metric, self._most = target, metric, most_waiting
+        self._matchups: tuple[Matchup, ...] = ()
+        self._stages: dict[int, _Stage] = {}
+        self._waiting: pl.DataFrame | None = None
+        self.given_up = 0
+        """Answers that were dropped because too many were waiting."""
+
+    def follow(self, matchups: Sequence[Matchup]) -> None:
+        """Collect for these from now on, and forget all others."""
+        if tuple(matchups) == self._matchups:
+            return
+        self._matchups = tuple(matchups)
+        wanted = {stage for matchup in matchups for stage in matchup.stages}
+        self._stages = {stage: self._stages.get(stage, _Stage()) for stage in wanted}
+        if self._waiting is not None:
+            self._waiting = self._waiting.filter(pl.col("stage").is_in(list(wanted)))
+
+    def answers(self, table: pa.Table) -> None:
+        """Rows of P.shadow-predictions, with `at`: the event time, or when the event was sent if that was earlier."""
+        rows = to_polars(table).filter(pl.col("stage").is_in(list(self._stages)))
+        if rows.is_empty():
+            return
+        failed = rows.filter(pl.col("failure").is_not_null())
+        # A failure is held against a model only where the other one has an answer.
+        both = failed.group_by(_PLACE).agg(pl.col("model_version").n_unique().alias("models"))
+        alone = failed.join(both, on=_PLACE).filter(pl.col("models") == 1)
+        for (stage, version), group in alone.group_by("stage", "model_version", maintain_order=True):
+            kept = self._stages[int(stage)]
+            kept.failed[str(version)] = kept.failed.get(str(version), 0) + len(group)
+            kept.told[str(version)] = str(group["failure"][-1])
+        for (stage, role, version), group in rows.group_by("stage", "role", "model_version", maintain_order=True):
+            kept = self._stages[int(stage)]
+            key = str(role), str(version)
+            kept.scored[key] = kept.scored.get(key, 0) + len(group)
+        for (stage,), group in rows.group_by("stage", maintain_order=True):
+            self._stages[int(stage)].span.take(group["at"].to_numpy())
+        good = rows.filter(pl.col("failure").is_null()).drop("failure", "role", "at")
+        waiting = good if self._waiting is None else pl.concat([self._waiting, good])
+        self.given_up += max(len(waiting) - self._most, 0)
+        self._waiting = waiting.tail(self._most)
+
+    def outcomes(self, table: pa.Table) -> None:
+        """Rows of P.outcomes."""
+        if self._waiting is None or self._waiting.is_empty() or not table.num_rows:
+            return
+        said = to_polars(table).unique(_PLACE, keep="first", maintain_order=True)
+        pairs = self._waiting.join(said, on=_PLACE, how="inner", suffix="_served")
+        if pairs.is_empty():
+            return
+        self._waiting = self._waiting.join(said.select(_PLACE), on=_PLACE, how="anti")
+        pairs = pairs.sort([*_PLACE, "stage", "model_version"])
+        beside, served = self._losses(pairs, ""), self._losses(pairs, "_served")
+        found = pairs.select("stage", "model_version", "model_version_served").with_row_index("row")
+        keys = ("stage", "model_version", "model_version_served")
+        for (stage, mine, other), group in found.group_by(*keys, maintain_order=True):
+            rows = group["row"].to_numpy()
+            kept = self._stages[int(stage)]
+            key = str(mine), str(other)
+            kept.compared[key] = kept.compared.get(key, Comparison()).merged(Comparison.of(beside[rows], served[rows]))
+
+    def _losses(self, pairs: pl.DataFrame, suffix: str) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
+        scores = [pairs[f"{name}{suffix}"].to_numpy() for name in self._target.columns()]
+        columns = np.column_stack(scores) if scores else np.empty((len(pairs), 0))
+        values = pairs[f"value{suffix}"].to_list()
+        return losses(self._metric, self._target, values, columns, pairs["label"].to_list())
+
+    def evidence(self, matchup: Matchup) -> Evidence:
+        """What is known of a matchup that is followed."""
+        stages = [self._stages.get(stage, _Stage()) for stage in matchup.stages]
+        here, before = stages[-1], stages[:-1]
+        compared = [_between(stage, matchup) for stage in stages]
+        earlier = Comparison()
+        for found in compared[:-1]:
+            earlier = earlier.merged(found)
+        return Evidence(
+            stage=matchup.stage,
+            candidate=matchup.candidate,
+            reference=matchup.reference,
+            metric=self._metric,
+            here=compared[-1],
+            before=earlier,
+            scored=_scored(here, matchup),
+            failures=self._failures(matchup),
+            span=here.span.length,
+            span_before=sum(stage.span.length for stage in before),
+            last_failure=here.told.get(matchup.candidate, ""),
+        )
+
+    def _failures(self, matchup: Matchup) -> int:
+        if matchup.stage is not Stage.PROBATION:
+            return self._stages.get(matchup.stages[-1], _Stage()).failed.get(matchup.candidate, 0)
+        # A champion's failures are told with the newest of the stages that it is in.
+        since = matchup.stages[-1]
+        return sum(kept.failed.get(matchup.candidate, 0) for stage, kept in self._stages.items() if stage >= since)
+
+
+def _scored(stage: _Stage, matchup: Matchup) -> int:
+    """To how many events the candidate was shown: as a canary also those that it answered, told as the champion's."""
+    shown = stage.scored
+    if matchup.stage is Stage.PROBATION:
+        return sum(count for (role, version), count in shown.items() if version == matchup.reference)
+    own = sum(count for (role, version), count in shown.items() if version == matchup.candidate)
+    return own + sum(count for (role, _), count in shown.items() if role == "champion")
+
+
+def _between(stage: _Stage, matchup: Matchup) -> Comparison:
+    """The comparison of the two, whichever of them was served."""
+    candidate, reference = matchup.candidate, matchup.reference
+    beside = stage.compared.get((candidate, reference), Comparison())
+    return beside.merged(stage.compared.get((reference, candidate), Comparison()).turned())

@@ -1,0 +1,131 @@
+"""From evidence to a decision: promote, hold, refuse or roll back, with a sentence and figures."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import timedelta
+from enum import StrEnum
+
+from tidemill.processors.duration import duration
+from tidemill.processors.rollout.comparison import Comparison
+from tidemill.processors.rollout.declaration import Rollout, span_or_count
+from tidemill.processors.rollout.moments import more_often
+
+_STAGES = 3
+"""In each of which a candidate may be shown to be worse: they share the error."""
+
+
+class Stage(StrEnum):
+    """Where a candidate stands. On probation it is champion already, and compared with the one before."""
+
+    SHADOW = "shadow"
+    CANARY = "canary"
+    PROBATION = "probation"
+
+
+class Action(StrEnum):
+    """What is to be done: `PROMOTE` to the next stage, `REFUSE` a shadow, `ROLL_BACK` what answered, or `HOLD` on."""
+
+    HOLD = "hold"
+    PROMOTE = "promote"
+    REFUSE = "refuse"
+    ROLL_BACK = "roll_back"
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """What is known of a candidate and its reference.
+
+    `here` compares them in this stage, `before` in the stages before it. `scored` events were shown to the candidate in
+    this stage, and it failed on so many of those that the reference answered. `span` is how far event time has moved in
+    this stage, `span_before` in those before it, in microseconds.
+    """
+
+    stage: Stage
+    candidate: str
+    reference: str
+    metric: str
+    here: Comparison = field(default_factory=Comparison)
+    before: Comparison = field(default_factory=Comparison)
+    scored: int = 0
+    failures: int = 0
+    span: int = 0
+    span_before: int = 0
+    last_failure: str = ""
+
+
+@dataclass(frozen=True)
+class Decision:
+    """What to do, why as a sentence, and the figures that it rests on."""
+
+    action: Action
+    reason: str
+    figures: Mapping[str, float]
+
+
+def decide(policy: Rollout, evidence: Evidence) -> Decision:
+    """What follows from the evidence; may be asked as often as one likes.
+
+    >>> decide(Rollout(), Evidence(Stage.CANARY, "b", "a", "log_loss", scored=40, failures=40)).action
+    <Action.ROLL_BACK: 'roll_back'>
+    >>> decide(Rollout(), Evidence(Stage.SHADOW, "b", "a", "log_loss")).reason
+    'model b is compared with model a: 0 of 200 outcomes'
+    """
+    here, whole = evidence.here, evidence.here.merged(evidence.before)
+    names = f"model {evidence.candidate}", f"model {evidence.reference}"
+    figures = whole.figures(policy.alpha, policy.least_outcomes)
+    figures |= {"scored": float(evidence.scored), "failures": float(evidence.failures)}
+
+    def decision(action: Action, reason: str) -> Decision:
+        return Decision(action, reason, figures)
+
+    out = Action.REFUSE if evidence.stage is Stage.SHADOW else Action.ROLL_BACK
+    if more_often(evidence.failures, evidence.scored, policy.most_failures, policy.alpha):
+        told = f" ({evidence.last_failure})" if evidence.last_failure else ""
+        return decision(
+            out,
+            f"{names[0]} fails where {names[1]} answers: on {evidence.failures:,} of {evidence.scored:,} events{told}",
+        )
+    _, most = here.interval(policy.alpha / _STAGES, policy.least_outcomes)
+    if most < min(policy.margin, 0.0):
+        return decision(out, f"{names[0]} is worse than {names[1]}: {_compared(evidence.metric, here)}")
+    span, count = span_or_count(_length(policy, evidence.stage))
+    missing = max(count, policy.least_outcomes) - here.count
+    tired = evidence.span + evidence.span_before >= duration(policy.give_up)
+    if missing > 0 and not tired:
+        needed = max(count, policy.least_outcomes)
+        return decision(Action.HOLD, f"{names[0]} is compared with {names[1]}: {here.count:,} of {needed:,} outcomes")
+    if evidence.span < span and not tired:
+        share = evidence.span / span
+        return decision(
+            Action.HOLD, f"{names[0]} is compared with {names[1]}: {share:.0%} of the stage's event time has passed"
+        )
+    if evidence.stage is Stage.PROBATION:
+        return decision(
+            Action.PROMOTE, f"{names[0]} has not done worse than {names[1]}: {_told(evidence.metric, here)}"
+        )
+    if evidence.stage is Stage.SHADOW and policy.canary > 0 and missing <= 0:
+        return decision(Action.PROMOTE, f"{names[0]} is not worse than {names[1]}: {_told(evidence.metric, here)}")
+    least, _ = whole.interval(policy.alpha, policy.least_outcomes)
+    if missing <= 0 and least > policy.margin:
+        return decision(Action.PROMOTE, f"{names[0]} is better than {names[1]}: {_compared(evidence.metric, whole)}")
+    if tired:
+        days = (evidence.span + evidence.span_before) / 86_400_000_000
+        reason = f"{names[0]} was not shown to be better than {names[1]} in {days:.1f} days of event time"
+        return decision(out, f"{reason}: {_told(evidence.metric, whole)}")
+    return decision(
+        Action.HOLD, f"{names[0]} is not shown to be better than {names[1]} yet: {_told(evidence.metric, whole)}"
+    )
+
+
+def _length(policy: Rollout, stage: Stage) -> str | timedelta | int:
+    lengths = {Stage.SHADOW: policy.shadow, Stage.CANARY: policy.canary_for, Stage.PROBATION: policy.probation}
+    return lengths[stage]
+
+
+def _compared(metric: str, found: Comparison) -> str:
+    return f"{_told(metric, found)}, more than chance explains at any number of looks"
+
+
+def _told(metric: str, found: Comparison) -> str:
+    named = {"accuracy": "error rate"}.get(metric, metric.replace("_", " "))
+    return f"{named} {found.candidate_loss:.4f} against {found.reference_loss:.4f} on {found.count:,} outcomes"
