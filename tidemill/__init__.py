@@ -50,6 +50,7 @@ from tidemill.processors.sanity_check import (
     present,
     unique,
 )
+from tidemill.processors.training.gates import Fairness, Gates
 from tidemill.results import Alert, Outcome, Prediction, Rejection
 from tidemill.schemas.contract import Contract
 from tidemill.schemas.errors import (
@@ -76,6 +77,8 @@ __all__ = [
     "Drift",
     "EncodeError",
     "Events",
+    "Fairness",
+    "Gates",
     "IncompatibleSchema",
     "Labels",
     "Model",
