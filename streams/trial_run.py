@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Collection, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -109,10 +110,8 @@ def _run(folder: Path, seconds: float) -> str:
 
 def _end(child: subprocess.Popen[bytes]) -> None:
     """End the process with all that it has started, which are the group that it leads."""
-    try:
+    with suppress(ProcessLookupError):
         os.killpg(child.pid, signal.SIGKILL)
-    except ProcessLookupError:
-        pass
     child.wait()
 
 

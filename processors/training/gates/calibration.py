@@ -33,7 +33,13 @@ def calibration_gate(given: Examination) -> GateResult:
     chance = errors_by_chance(mine, _DRAWS, given.rng("calibration"))
     p_value = float((1 + np.count_nonzero(chance >= error)) / (1 + len(chance)))
     usual = float(np.mean(chance))
-    figures = {"ece": error, "limit": limit, "p_value": p_value, "ece_by_chance": usual, "rows": len(mine.actual)}
+    figures = {
+        "calibration_error": error,
+        "limit": limit,
+        "p_value": p_value,
+        "by_chance": usual,
+        "rows": len(mine.actual),
+    }
     beyond = error > limit and p_value <= 1 - given.gates.confidence
     said = f"The expected calibration error is {error:.4f} on {len(mine.actual):,} rows"
     if beyond:

@@ -9,9 +9,9 @@ from typing import Any
 
 import numpy as np
 
+from tidemill.processors.drift.fairness import GroupFigures
 from tidemill.processors.training.gates.examination import Examination
 from tidemill.processors.training.gates.fairness import WORDS, fairness_figures
-from tidemill.processors.training.gates.group_figures import GroupFigures
 from tidemill.processors.training.gates.measures import WHOLE, measures
 from tidemill.processors.training.gates.resampling import Estimate
 from tidemill.processors.training.gates.verdict import Verdict

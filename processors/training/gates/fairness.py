@@ -2,8 +2,9 @@
 
 import numpy as np
 
+from tidemill.processors.drift.fairness import GroupFigures
 from tidemill.processors.training.gates.examination import Examination
-from tidemill.processors.training.gates.group_figures import GroupFigures, group_figures
+from tidemill.processors.training.gates.group_figures import group_figures
 from tidemill.processors.training.gates.groups import groups_of
 from tidemill.processors.training.gates.verdict import GateResult
 

@@ -12,12 +12,13 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import rankdata
 
+from tidemill.processors.drift.quality_kernel import CALIBRATION_BINS
 from tidemill.processors.online_inference.target import Target
 from tidemill.schemas.errors import DeclarationError, ModelError, nearest
 
 Floats = NDArray[np.float64]
-BINS = 10
-"""Bins of equal width of the expected calibration error (Naeini, Cooper and Hauskrecht, 2015)."""
+BINS = CALIBRATION_BINS
+"""Bins of equal width of the expected calibration error (Naeini, Cooper and Hauskrecht, 2015), as in profiles."""
 _LEAST_PROBABILITY = 1e-15
 
 
@@ -222,7 +223,7 @@ METRICS = (
     Metric("auc", "two classes", True, _auc_terms, _auc),
     Metric("precision", "two classes", True, _precision, _ratio),
     Metric("recall", "two classes", True, _recall, _ratio),
-    Metric("ece", "classes", False, calibration_terms, calibration_error),
+    Metric("calibration_error", "classes", False, calibration_terms, calibration_error),
     Metric("mae", "numbers", False, _mean(lambda given: np.abs(given.scores[:, 0] - given.actual)), _ratio),
     Metric("rmse", "numbers", False, _mean(lambda given: (given.scores[:, 0] - given.actual) ** 2), _root),
 )
