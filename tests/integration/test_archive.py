@@ -76,17 +76,19 @@ def send(mill, first, count):
 def follow(mill):
     """`tidemill archive --follow` as a process of its own."""
     command = [sys.executable, "-m", "tidemill", "archive", str(mill.file), "--follow", "--every", "0.1", "--json"]
-    process = subprocess.Popen(
-        command, cwd=mill.folder, env=os.environ | mill.environment, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
-    )
+    with (mill.folder / "log").open("ab") as log:
+        environment = os.environ | mill.environment
+        process = subprocess.Popen(command, cwd=mill.folder, env=environment, stdout=subprocess.PIPE, stderr=log)
     mill.processes.append(process)
     return process
 
 
-def wait_until(holds, what):
+def wait_until(mill, holds, what):
     deadline = time.monotonic() + 90
     while not (answer := holds()):
-        assert time.monotonic() < deadline, f"waited until {what}"
+        assert time.monotonic() < deadline, f"waited until {what}:\n{mill.log()[-3000:]}"
+        assert mill.failures == []
+        assert all(process.poll() in (None, 0, -9) for process in mill.processes), mill.log()[-3000:]
         time.sleep(0.05)
     return answer
 
@@ -109,18 +111,18 @@ def assert_each_is_archived_once(mill, archive):
 def test_killed_archivers_two_at_once_and_data_sets_that_last(mill):
     plan = load_pipeline(str(mill.file)).plan()
     archive = Archive(str(mill.home / "archive" / mill.name))
-    with mill.worker(plan.stages, max_batch=50):
+    with mill.worker(plan.stages):
         victim = follow(mill)
         labelled = sum(send(mill, part * 100, 100) for part in range(4))
-        wait_until(lambda: count(archive, "predictions") > 0, "something is archived")
+        wait_until(mill, lambda: count(archive, "predictions") > 0, "something is archived")
         labelled += sum(send(mill, part * 100, 100) for part in range(4, 8))
         victim.kill()
-        victim.wait(10)
+        victim.communicate(timeout=10)
         # Two at once go on, in the middle of the traffic.
         pair = [follow(mill), follow(mill)]
         labelled += sum(send(mill, part * 100, 100) for part in range(8, 12))
-        wait_until(lambda: count(archive, "outcomes") == labelled, "all outcomes are archived")
-        wait_until(lambda: count(archive, "features") == 1200, "all features are archived")
+        wait_until(mill, lambda: count(archive, "outcomes") == labelled, "all outcomes are archived")
+        wait_until(mill, lambda: count(archive, "features") == 1200, "all features are archived")
     told = []
     for process in pair:
         process.terminate()
@@ -137,8 +139,8 @@ def test_killed_archivers_two_at_once_and_data_sets_that_last(mill):
     # A day later: more data, another writer, fewer and larger files.
     with mill.worker(plan.stages):
         labelled += send(mill, 1200, 100)
-        wait_until(lambda: len(mill.read("outcomes")) == labelled, "all outcomes are there")
-        wait_until(lambda: len(mill.read("predictions")) == 1300, "all predictions are there")
+        wait_until(mill, lambda: len(mill.read("outcomes")) == labelled, "all outcomes are there")
+        wait_until(mill, lambda: len(mill.read("predictions")) == 1300, "all predictions are there")
     done = json.loads(mill.cli("archive", str(mill.file), "--json", "--keep-versions", "0s"))
     assert done["tables"]["predictions"]["rows"] == 100
     assert_each_is_archived_once(mill, archive)
