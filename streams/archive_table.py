@@ -42,15 +42,8 @@ class ArchiveTable:
 
     def create(self, topic: str, topic_id: str, schema: pa.Schema, versions: timedelta) -> None:
         """Make it, unless it is there; what a version needs is kept for `versions` after another replaced it."""
-        kept = f"interval {max(int(versions.total_seconds()), 1)} seconds"
-        configuration = {
-            TOPIC: topic,
-            TOPIC_ID: topic_id,
-            "delta.deletedFileRetentionDuration": kept,
-            "delta.logRetentionDuration": kept,
-            # Cleaned up by `maintain`, which knows what data sets name.
-            "delta.enableExpiredLogCleanup": "false",
-        }
+        # Expired parts of the log are cleaned up by `clean`, which knows what data sets name.
+        configuration = {TOPIC: topic, TOPIC_ID: topic_id, **_kept(versions), "delta.enableExpiredLogCleanup": "false"}
         # Another process may be making it at this moment.
         with contextlib.suppress(_deltalake().exceptions.CommitFailedError):
             _deltalake().DeltaTable.create(
@@ -118,10 +111,18 @@ class ArchiveTable:
         offsets: Mapping[int, Range] | None = None,
         columns: Sequence[str] | None = None,
     ) -> pa.Table:
-        """The rows of a version, of these offsets if they are given, in no particular order."""
+        """The rows of a version, of these offsets if they are given, in no particular order.
+
+        Raises:
+            StreamError: there is no such table, or the version or a file of it is gone.
+
+        """
         data = self.open(version).to_pyarrow_dataset()
         wanted = None if columns is None else [name for name in columns if name in data.schema.names]
-        return data.to_table(columns=wanted, filter=None if offsets is None else _within(offsets))
+        try:
+            return data.to_table(columns=wanted, filter=None if offsets is None else _within(offsets))
+        except FileNotFoundError as error:
+            raise StreamError(f"{self.uri}: a file of version {version} is gone: {error}") from None
 
     def ranges(self, version: int) -> dict[int, Range]:
         """For each partition, the offsets from the first to after the last row of a version."""
@@ -166,6 +167,8 @@ class ArchiveTable:
             # Even a vacuum that finds nothing would be a version.
             removed = len(table.vacuum(**options)) and len(table.vacuum(**options, dry_run=False))
             if not readable and table.version() > 0:
+                if not _kept(age).items() <= table.metadata().configuration.items():
+                    table.alter.set_table_properties(_kept(age))
                 table.create_checkpoint()
                 table.cleanup_metadata()
         except _deltalake().exceptions.CommitFailedError:
@@ -178,6 +181,12 @@ class ArchiveTable:
         except StreamError:
             return False
         return True
+
+
+def _kept(versions: timedelta) -> dict[str, str]:
+    """The properties by which Delta itself, and other programs, know how long versions are kept."""
+    age = f"interval {int(versions.total_seconds())} seconds"
+    return {"delta.deletedFileRetentionDuration": age, "delta.logRetentionDuration": age}
 
 
 def _app(topic: str, partition: int) -> str:

@@ -15,7 +15,7 @@ from pyarrow import fs
 from tidemill.processors.training.columns import column_of
 from tidemill.processors.training.dataset import Dataset, Recipe, build, canonical, id_of
 from tidemill.processors.training.preparation import served_columns
-from tidemill.schemas.errors import DeclarationError, StreamError, nearest
+from tidemill.schemas.errors import DeclarationError, ModelError, StreamError, nearest
 from tidemill.streams.archive import Archive
 from tidemill.streams.archive_columns import OFFSET, PARTITION
 from tidemill.streams.plan import Plan
@@ -85,13 +85,12 @@ def rebuild(archive: Archive, manifest: Mapping[str, Any]) -> Dataset:
 
     """
     recipe, tables = Recipe.of(manifest["recipe"]), manifest["tables"]
-    made = build(
-        _rows(archive, tables, OUTCOMES),
-        _features(archive, tables, recipe),
-        recipe,
-        {name: manifest[name] for name in ("pipeline", "pipeline_version", "code", "tables")},
-        manifest["features"],
-    )
+    origin = {name: manifest[name] for name in ("pipeline", "pipeline_version", "code", "tables")}
+    outcomes, features = _rows(archive, tables, OUTCOMES), _features(archive, tables, recipe)
+    try:
+        made = build(outcomes, features, recipe, origin, manifest["features"])
+    except ModelError:
+        raise StreamError(f"data set {id_of(manifest)}: all of its rows are gone from the archive") from None
     if made.sha256 != manifest["sha256"]:
         code = code_hash()
         why = (
@@ -216,7 +215,7 @@ def _rows(archive: Archive, tables: Mapping[str, Any], suffix: str, columns: Seq
     offsets = {int(partition): (first, end) for partition, (first, end) in told["offsets"].items()}
     try:
         rows = table.read(version=told["version"], offsets=offsets, columns=columns)
-    except (StreamError, OSError):
+    except StreamError:
         # The version has been cleaned up; the rows may be there all the same.
         rows = table.read(offsets=offsets, columns=columns)
     return rows.sort_by([(PARTITION, "ascending"), (OFFSET, "ascending")])

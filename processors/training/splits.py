@@ -1,16 +1,17 @@
 """Splitting labelled rows in two by time, as they would have been split by somebody who trained at that moment."""
 
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
+from numpy.typing import NDArray
 
 from tidemill.processors.duration import duration
 from tidemill.processors.training.columns import EVENT_TIME, KNOWN, SOURCE
 from tidemill.schemas.errors import DeclarationError, ModelError
 
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _IN_TIME_ORDER = [(name, "ascending") for name in (EVENT_TIME, *SOURCE)]
 
 
@@ -21,7 +22,7 @@ class Split:
     train: pa.Table
     validation: pa.Table
     at: datetime
-    """The time of the first event to measure on."""
+    """Events from this time on are measured on."""
     unknown: int
     """Rows that are in neither, because their events are older but their labels were not known in time."""
 
@@ -37,8 +38,8 @@ def split_by_time(
 
     `validation` is the share of rows to measure on; `at` gives the time instead from which on events are measured on.
     Events of one time stay together, so the share may come out larger. A row is learnt from if its label was known
-    (`known_time`) at the latest `delay` before the first event that is measured on: `delay` is what training takes, and
-    any gap that there should be. So no label can tell of what it is measured on.
+    (`known_time`) more than `delay` before that time: `delay` is what training takes, and any gap that there should be.
+    So no label is learnt from that was not there when the first of the other events had to be answered.
 
     Raises:
         DeclarationError: the share is not between 0 and 1, or `at` has no zone.
@@ -52,19 +53,20 @@ def split_by_time(
     if not rows.num_rows:
         raise ModelError("there are no labelled rows to split; wait for labels, or choose more events")
     ordered = rows.sort_by(_IN_TIME_ORDER)
-    times = ordered[EVENT_TIME].to_numpy()
+    times, known = (_microseconds(ordered[name]) for name in (EVENT_TIME, KNOWN))
     if at is None:
-        first = times[min(int(np.floor(len(times) * (1 - validation))), len(times) - 1)]
+        first = int(times[min(int(len(times) * (1 - validation)), len(times) - 1)])
     else:
-        later = times[times >= np.datetime64(int(at.timestamp() * 1e6), "us")]
-        first = later[0] if len(later) else np.datetime64(round(at.timestamp() * 1e6), "us")
-    until = first - np.timedelta64(duration(delay), "us")
-    older = times < first
-    known = ordered[KNOWN].to_numpy() <= until
-    moment = pc.scalar(int(first.astype("datetime64[us]").astype(np.int64))).cast(pa.timestamp("us", "UTC")).as_py()
+        first = (at - _EPOCH) // timedelta(microseconds=1)
+    older, in_time = times < first, known < first - duration(delay)
     return Split(
-        ordered.filter(pa.array(older & known)),
+        ordered.filter(pa.array(older & in_time)),
         ordered.filter(pa.array(~older)),
-        moment,
-        int(np.count_nonzero(older & ~known)),
+        _EPOCH + timedelta(microseconds=first),
+        int(np.count_nonzero(older & ~in_time)),
     )
+
+
+def _microseconds(column: pa.ChunkedArray) -> NDArray[np.int64]:
+    made: NDArray[np.int64] = column.cast(pa.timestamp("us", "UTC")).cast(pa.int64()).to_numpy()
+    return made
