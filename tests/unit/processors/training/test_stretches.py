@@ -1,5 +1,6 @@
 """The stretches of a job: in the order of time, mature, and without a label that was not known yet."""
 
+import itertools
 from datetime import UTC, datetime, timedelta
 
 import numpy as np
@@ -55,7 +56,7 @@ def test_no_stretch_knows_of_a_later_one(rows, more):
     made = table(hours, delays)
     cut = stretches(made, START + timedelta(hours=max(hours) + more))
     parts = [cut.train, cut.choose, cut.examine]
-    for before, after in zip(parts, parts[1:], strict=False):
+    for before, after in itertools.pairwise(parts):
         if before.num_rows and after.num_rows:
             first = after["event_time"][0].as_py()
             assert max(before["event_time"].to_pylist()) <= first
