@@ -43,6 +43,7 @@ _READS = {
         "profiles",
         "alert-actions",
         "retrain-requests",
+        "training-jobs",
         "control",
         SHADOW_PREDICTIONS,
         "outcomes",
@@ -76,7 +77,15 @@ _WRITES = {
 ROLES = tuple(_READS)
 _MOVE_MODELS = ("trainer", "control", "operator")
 """They write to the rollout log, in transactions."""
-CONTROL_TOPICS = ("profiles", "control", "drift-alerts", "alert-actions", "retrain-requests", "retrain-triggers")
+CONTROL_TOPICS = (
+    "profiles",
+    "control",
+    "drift-alerts",
+    "alert-actions",
+    "retrain-requests",
+    "retrain-triggers",
+    "training-jobs",
+)
 """What `tidemill control` works with, by suffix."""
 _SHARED = frozenset(suffix for table in (_READS, _WRITES) for suffixes in table.values() for suffix in suffixes)
 """Topics that a role is named for; any other is between workers."""

@@ -19,7 +19,7 @@ from tidemill.streams.kafka.follower import Follower
 from tidemill.streams.kafka.reader import KafkaReader
 from tidemill.streams.ports import LogRecord
 from tidemill.streams.profile_log import PROFILES
-from tidemill.streams.retraining import REQUESTS, TRIGGERS
+from tidemill.streams.retraining import JOBS, REQUESTS, TRIGGERS
 
 STATE = "control"
 """The topic of the state's changelog, by suffix."""
@@ -90,7 +90,7 @@ class ControlApp:
         self._profiles = _topic(app, f"{name}.{PROFILES}")
         self._actions = _topic(app, f"{name}.{ACTIONS}")
         self._alerts = _topic(app, f"{name}.{ALERTS}")
-        self._requests = _topic(app, f"{name}.{REQUESTS}") if options.retrains else None
+        self._training = {s: _topic(app, f"{name}.{s}") for s in ((REQUESTS, JOBS) if options.retrains else ())}
         self._triggers = _topic(app, f"{name}.{TRIGGERS}")
         self._table = app.Table(
             STATE,
@@ -102,8 +102,8 @@ class ControlApp:
         )
         app.agent(self._profiles, name="profiles")(self._wake)
         app.agent(self._actions, name="actions")(self._wake)
-        if self._requests is not None:
-            app.agent(self._requests, name="requests")(self._wake)
+        for suffix, topic in self._training.items():
+            app.agent(topic, name=suffix)(self._wake)
         app.timer(1.0, name="silence")(self._tick)
         app.on_partitions_revoked.connect(self._revoked)
         app.on_rebalance_complete.connect(self._assigned)
@@ -214,9 +214,10 @@ class ControlApp:
             profiles_log = Follower(self._connection, name, plane.next_profile)
             actions_log = Follower(self._connection, actions, plane.next_action)
             self._logs = {name: (profiles_log, self._take_profiles), actions: (actions_log, plane.actions)}
-            if self._requests is not None:
-                requests = self._requests.get_topic_name()
-                self._logs[requests] = Follower(self._connection, requests, plane.next_request), plane.requests
+            places = {REQUESTS: (plane.next_request, plane.requests), JOBS: (plane.next_job, plane.jobs)}
+            for suffix, topic in self._training.items():
+                start, take = places[suffix]
+                self._logs[topic.get_topic_name()] = Follower(self._connection, topic.get_topic_name(), start), take
         log.info("at work")
 
 

@@ -9,7 +9,7 @@ from tidemill.streams.alerts import alert_row, decode_action, encode_alert
 from tidemill.streams.control_metrics import ControlMetrics
 from tidemill.streams.control_state import ControlState
 from tidemill.streams.ports import Headers, LogRecord
-from tidemill.streams.retraining import encode_trigger, request_of, trigger_row
+from tidemill.streams.retraining import ENDED, decode_jobs, encode_trigger, request_of, trigger_row
 
 T = TypeVar("T", bound=Mergeable)
 log = logging.getLogger(__name__)
@@ -95,6 +95,18 @@ class ControlPlane(Generic[T]):
                 self._running.pass_over(record.offset)
             else:
                 self._running.ask(request)
+
+    @property
+    def next_job(self) -> int:
+        """The same of P.training-jobs."""
+        return self._running.next_job
+
+    def jobs(self, records: Sequence[LogRecord]) -> None:
+        """Records of P.training-jobs."""
+        rows = decode_jobs([record.value for record in records]) if records else []
+        for record, row in zip(records, rows, strict=True):
+            if row is not None:
+                self._running.job(row["id"], record.offset, ended=row["state"] in ENDED)
 
     def silence(self, milliseconds: int) -> None:
         """There is nothing to read, and for so long no profile has come."""

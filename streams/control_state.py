@@ -62,6 +62,8 @@ class ControlState(Generic[T]):
         """The offset of the first action that was not seen."""
         self.next_request = 0
         """The offset of the first request for a model that was not seen."""
+        self.next_job = 0
+        """The offset of the first record of P.training-jobs that was not seen."""
 
     def take(self, delta: Delta[T]) -> None:
         """A profile of a partition."""
@@ -92,6 +94,15 @@ class ControlState(Generic[T]):
         self.next_request, self._moved = request.place + 1, True
         if self._retrain is not None:
             self._retrain.request(request)
+
+    def job(self, job: str, place: int, *, ended: bool) -> None:
+        """How a training job stands."""
+        if place < self.next_job:
+            return
+        self.next_job, self._moved = place + 1, True
+        policy = self._heed("jobs", place)
+        if policy is not None and ended:
+            policy.job_ended(job)
 
     def _heed(self, source: str, offset: int) -> RetrainPolicy | None:
         """The policy, if it has not been told of this record yet: its state may be ahead of the rest."""
@@ -124,6 +135,7 @@ class ControlState(Generic[T]):
                 "judge": self._judge.save(),
                 "next_action": self.next_action,
                 "next_request": self.next_request,
+                "next_job": self.next_job,
             }
             step.entries.append((_PROGRESS, json.dumps(progress).encode()))
         step.entries += [(f"{_WINDOW}{key}", None) for key in self._gone if key in self._saved]
@@ -146,6 +158,7 @@ class ControlState(Generic[T]):
             self._sequences.restore(progress["sequences"])
             self._judge.restore(progress["judge"])
             self.next_action, self.next_request = progress["next_action"], progress.get("next_request", 0)
+            self.next_job = progress.get("next_job", 0)
         else:
             self.windows.take_back(windows)
         self._saved = set(windows)

@@ -14,6 +14,8 @@ from tidemill.streams.ports import Headers, LogRecord
 
 REQUESTS, TRIGGERS, JOBS = "retrain-requests", "retrain-triggers", "training-jobs"
 """The topics, by suffix."""
+ENDED = frozenset({"succeeded", "refused", "failed", "cancelled"})
+"""The states that no job comes back from."""
 _MOST_EVIDENCE = 256 * 1024
 Message = tuple[bytes, bytes, Headers]
 

@@ -29,6 +29,8 @@ class RetrainPolicy:
         self._open: dict[str, dict[str, Any]] = {}
         """Incidents that are open, and of each the revision that a trigger has answered."""
         self._fired: list[int] = []
+        self._running: list[str] = []
+        """Jobs that follow from triggers, and have not ended."""
         self._labels = 0
         self._unanswered = 0
         """Labels of events that no model has answered."""
@@ -101,6 +103,14 @@ class RetrainPolicy:
             evidence = {"request": request.id, "labels": self._labels}
             self._fire(Trigger(identity, "request", self._now, why, request.since, who=request.who, evidence=evidence))
 
+    def job_ended(self, job: str) -> None:
+        """A job has ended, in whichever way: what it was waited for is asked again."""
+        if job in self._running:
+            self._running.remove(job)
+            self._decide()
+            if self._unanswered:
+                self._decide_first()
+
     def drain(self) -> list[Trigger]:
         """The triggers since this was last asked."""
         made, self._made = self._made, []
@@ -113,6 +123,7 @@ class RetrainPolicy:
             "began": self._began,
             "open": self._open,
             "fired": self._fired,
+            "running": self._running,
             "labels": self._labels,
             "unanswered": self._unanswered,
             "enough": self._enough,
@@ -128,6 +139,7 @@ class RetrainPolicy:
         self._unanswered, self._enough = saved["unanswered"], saved["enough"]
         self._open = {name: dict(each) for name, each in saved["open"].items()}
         self._fired, self._told, self._broken = list(saved["fired"]), list(saved["told"]), saved["broken"]
+        self._running = list(saved["running"])
         self._closed, self._through = list(saved["closed"]), dict(saved["through"])
 
     @property
@@ -211,6 +223,8 @@ class RetrainPolicy:
             return "data_fault", f"the data have a fault that must not be learnt: {named}"
         if waiting is not None and len(waiting) < declared.quorum:
             return "quorum", f"{len(waiting)} incidents are open, and {declared.quorum} are needed"
+        if self._running:
+            return "running", f"job {self._running[-1]} has not ended"
         if self._fired and self._at - self._fired[-1] < declared.cooldown_ms:
             until = _date(self._fired[-1] + declared.cooldown_ms)
             return "cooldown", f"the last one fired on {_date(self._fired[-1])}, and the cooldown lasts until {until}"
@@ -253,6 +267,7 @@ class RetrainPolicy:
             return
         self._tell(trigger)
         self._fired = [*self._fired, max(self._at, 0)][-_MOST_TOLD:]
+        self._running = [*self._running, trigger.id][-_MOST_TOLD:]
         self._labels, self._broken = 0, None
         # One trigger answers whatever is open: the model that it leads to learns from the same events.
         for each in self._open.values():

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 Cause = Literal["drift_alert", "performance", "schedule", "labels", "request"]
-Suppression = Literal["data_fault", "quorum", "cooldown", "budget", "few_labels"]
+Suppression = Literal["data_fault", "quorum", "running", "cooldown", "budget", "few_labels"]
 
 
 @dataclass(frozen=True)

@@ -4,11 +4,10 @@ from collections.abc import Iterable, Mapping
 from typing import Any, Literal
 
 from tidemill.streams.ports import RecordStream
-from tidemill.streams.retraining import decode_jobs
+from tidemill.streams.retraining import ENDED, decode_jobs
 
 State = Literal["queued", "running", "succeeded", "refused", "failed", "cancelled"]
-ENDED = frozenset({"succeeded", "refused", "failed", "cancelled"})
-"""What no job comes back from."""
+__all__ = ["ENDED", "NEXT", "JobLog", "State", "latest_jobs"]
 NEXT: Mapping[State, frozenset[State]] = {
     "queued": frozenset({"queued", "running", "failed", "cancelled"}),
     "running": frozenset({"queued", "running", "succeeded", "refused", "failed", "cancelled"}),

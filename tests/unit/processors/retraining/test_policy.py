@@ -20,8 +20,21 @@ def incident(name, day, *, kind="concept_drift", state="opened", revision=0, sev
     return Incident(**{**vars(made), "state": state, "revision": revision, "updated_at": day * DAY, "muted": muted})
 
 
-def policy(**declared):
-    return RetrainPolicy("mill", Retrain(**{"least_labels": 0, **declared}))
+class Policy(RetrainPolicy):
+    """One whose jobs end as soon as they are drained."""
+
+    def drain(self):
+        made, told = super().drain(), []
+        while made:
+            told += made
+            for trigger in made:
+                self.job_ended(trigger.id)
+            made = super().drain()
+        return told
+
+
+def policy(kind=Policy, **declared):
+    return kind("mill", Retrain(**{"least_labels": 0, **declared}))
 
 
 def test_an_incident_fires_with_its_evidence():
@@ -75,11 +88,25 @@ def test_what_has_resolved_meanwhile_does_not_fire():
     assert made.drain() == []
 
 
+def test_one_job_at_a_time():
+    made = policy(RetrainPolicy, cooldown="0s")
+    made.incident(incident("a", 10))
+    made.incident(incident("b", 11))
+    fired, held = made.drain()
+    assert (fired.fired, held.suppressed_by) == (True, "running")
+    made.job_ended("of another pipeline")
+    assert made.drain() == []
+    made.job_ended(fired.id)
+    (next_one,) = made.drain()
+    assert [each["id"] for each in next_one.evidence["incidents"]] == ["b"]
+
+
 def test_the_budget_is_kept():
-    made = policy(cooldown="0s", budget="2/week")
+    made, told = policy(cooldown="0s", budget="2/week"), []
     for day in range(10, 20):
         made.incident(incident(f"i{day}", day))
-    fired = [trigger.at // DAY for trigger in made.drain() if trigger.fired]
+        told += made.drain()
+    fired = [trigger.at // DAY for trigger in told if trigger.fired]
     assert fired == [10, 11, 17, 18]
 
 
@@ -133,10 +160,11 @@ def test_performance_below_its_floor():
 
 
 def test_a_schedule_and_enough_labels():
-    made = policy(at_least_every="30d", labels=1_000, cooldown="0s", budget=None)
+    made, told = policy(at_least_every="30d", labels=1_000, cooldown="0s", budget=None), []
     for day in range(0, 91, 10):
         made.window(day * DAY, {})
-    assert [trigger.at // DAY for trigger in made.drain()] == [30, 60, 90]
+        told += made.drain()
+    assert [trigger.at // DAY for trigger in told] == [30, 60, 90]
     made.outcomes(1_000)
     (trigger,) = made.drain()
     assert trigger.cause == "labels"
@@ -192,6 +220,7 @@ _steps = st.lists(
         st.tuples(st.just("window"), st.integers(0, 5), st.floats(0.5, 1.0), st.none()),
         st.tuples(st.just("outcomes"), st.integers(0, 80), st.none(), st.none()),
         st.tuples(st.just("request"), st.integers(0, 3), st.none(), st.none()),
+        st.tuples(st.just("ended"), st.none(), st.none(), st.none()),
     ),
     max_size=40,
 )
@@ -216,6 +245,9 @@ def test_a_restart_anywhere_changes_nothing_and_cooldown_and_budget_always_hold(
                 made.window(day * DAY, {"accuracy": value})
             elif what == "outcomes":
                 made.outcomes(number)
+            elif what == "ended":
+                for trigger in told:
+                    made.job_ended(trigger.id)
             else:
                 made.request(Request(f"r{number}", "ada", "", None, place))
             told += made.drain()
