@@ -26,9 +26,9 @@ class Retrain:
     for `at_least_every`; after so many new `labels`; from anybody's request; and, as long as the prior answers, once
     there are `least_labels` to learn a first model from.
 
-    Held back is what comes while the job of another trigger has not ended, within `cooldown` of the last one, beyond the `budget` ("4/week"), with fewer than
-    `least_labels` new labels, or while values are missing or events rejected more than before: such a fault is to be
-    mended, and a model must not learn it. A request is not held back.
+    Held back is what comes while the job of another trigger has not ended, within `cooldown` of the last one, beyond
+    the `budget` ("4/week"), with fewer than `least_labels` new labels, or while values are missing or events rejected
+    more than before: such a fault is to be mended, and a model must not learn it. A request is not held back.
 
     `select` says which rows a job learns from, such as `[tm.last_rows(100_000)]`; by default from all that is archived.
 
