@@ -8,10 +8,11 @@ from pathlib import Path
 
 import polars as pl
 from sklearn.compose import make_column_transformer
+from sklearn.ensemble import HistGradientBoostingClassifier
 from sklearn.impute import SimpleImputer
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import MinMaxScaler, OneHotEncoder, StandardScaler
+from sklearn.preprocessing import MinMaxScaler, OneHotEncoder, OrdinalEncoder, StandardScaler
 
 import tidemill as tm
 from tidemill.examples.flights.data import materialise
@@ -50,6 +51,12 @@ classifier = make_pipeline(
     LogisticRegression(C=0.1, max_iter=1000),
 )
 
+words = OrdinalEncoder(handle_unknown="use_encoded_value", unknown_value=-1)
+boosted = make_pipeline(
+    make_column_transformer((words, WORDS), remainder="passthrough"),
+    HistGradientBoostingClassifier(max_iter=60, categorical_features=[0, 1]),
+)
+
 pipeline = tm.Pipeline(
     "flights",
     departures,
@@ -84,7 +91,17 @@ pipeline = tm.Pipeline(
     ],
     labels=arrivals,
     # Until a model is announced: about one flight in five is late, by the industry's own long-run figures.
-    model=tm.Model(estimator=classifier, features=[*NUMBERS, *WORDS], prior=0.2),
+    model=tm.Model(
+        estimator=classifier,
+        features=[*NUMBERS, *WORDS],
+        prior=0.2,
+        candidates=[tm.Candidate("boosted", boosted, search={"learning_rate": tm.log_uniform(0.05, 0.3)})],
+        search_trials=2,
+    ),
+    # What drifts leads to a challenger, at most every three weeks; it learns from the newest flights.
+    retrain=tm.Retrain(cooldown="21d", budget="8/365d", least_labels=5_000, select=[tm.last_rows(60_000)]),
+    gates=tm.Gates(slices={"origin": 0.02}),
+    rollout=tm.Rollout(shadow="2d", canary=0.2, canary_for="2d", probation="4d"),
     # Days differ within a week, so weeks are compared with what the model was trained on.
     profiles=tm.Profiles(window="7d"),
     # A year that is sent in minutes: what pauses for a second seems to be days behind.

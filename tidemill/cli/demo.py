@@ -9,7 +9,7 @@ from typing import Annotated, Any, NoReturn
 import typer
 from rich.table import Table
 
-from tidemill.cli.options import Bootstrap, home, out, plain
+from tidemill.cli.options import Bootstrap, home, out, plain, print_table
 
 
 def register(app: typer.Typer) -> None:
@@ -82,10 +82,11 @@ def _show(summary: dict[str, Any]) -> None:
         "log-loss": f"{loss['model']:.4f}; always answering January's base rate {loss['base_rate']:.4f}",
         "AUC": f"{summary['auc']:.4f} on {summary['labelled_predictions']:,} labelled predictions (a guess: 0.5)",
     }
-    for name, text in {**rows, **_drift_rows(summary)}.items():
+    for name, text in {**rows, **_drift_rows(summary), **_loop_rows(summary)}.items():
         table.add_row(name, text)
     out.print("\n[bold]A year of flights[/bold]")
     out.print(table)
+    _show_retrains(summary)
     out.print(f"\ndrift week by week: {summary['report']}", markup=False)
 
 
@@ -100,6 +101,33 @@ def _drift_rows(summary: dict[str, Any]) -> dict[str, str]:
         "drift": f"{len(incidents)} incidents: " + ", ".join(f"{kind} {n}" for kind, n in sorted(kinds.items())),
         "log-loss while concepts drifted": ", else ".join(parts.values()) + " flights",
     }
+
+
+def _loop_rows(summary: dict[str, Any]) -> dict[str, str]:
+    static, adaptive = summary["loop"]["static"], summary["loop"]["adaptive"]
+    held = ", ".join(f"{rule} {count}" for rule, count in summary["suppressed"].items()) or "none"
+    return {
+        "January's model alone": f"log-loss {static['log_loss']:.4f}, AUC {static['auc']:.4f}",
+        "with the loop": f"log-loss {adaptive['log_loss']:.4f}, AUC {adaptive['auc']:.4f}, the same"
+        f" {adaptive['flights']:,} flights",
+        "triggers": f"{len(summary['retrains'])} fired; suppressed: {held}",
+    }
+
+
+def _show_retrains(summary: dict[str, Any]) -> None:
+    rows = [
+        {
+            "trigger": each["at"],
+            "because of": each["trigger"],
+            "job": each["job"] or "queued",
+            "model": each["model_version"],
+            "rollout": " → ".join(each["rollout"]),
+            "why": each["verdict"] if each["job"] == "refused" else each["last"],
+        }
+        for each in summary["retrains"]
+    ]
+    if rows:
+        print_table("\nRetrains", rows)
 
 
 def _interrupt(*_: object) -> NoReturn:

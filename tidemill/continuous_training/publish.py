@@ -6,8 +6,11 @@ from datetime import UTC, datetime
 from typing import Any
 
 from tidemill.pipeline import Pipeline
+from tidemill.processors.rollout import Rollout
+from tidemill.processors.rollout.moves import retired
 from tidemill.schemas.errors import ModelError
 from tidemill.streams.kafka.connection import Connection
+from tidemill.streams.memory import MemoryLog
 from tidemill.streams.rollout_log import LogMoved, RolloutLog
 
 log = logging.getLogger(__name__)
@@ -18,7 +21,7 @@ Tracked = Callable[[list[Mapping[str, Any]]], object]
 
 def publisher(
     pipeline: Pipeline,
-    connection: Connection,
+    connection: Connection | MemoryLog,
     track: Tracked = lambda records: None,  # noqa: ARG005
 ) -> Callable[[str, Mapping[str, Any]], None]:
     """A function of a job's id and its result; `track` is told the rollout log's records after it has changed."""
@@ -50,13 +53,20 @@ def publisher(
     return publish
 
 
-def _steps(rollout: Any, event: Mapping[str, Any]) -> list[Mapping[str, Any]]:
-    """The records to append: a first model answers at once, any other is a shadow first; refused ones are told of."""
+def _steps(rollout: Rollout, event: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    """The records to append: a first model answers at once, any other is a shadow first; refused ones are told of.
+
+    There is one challenger at a time: a newer shadow takes the place of one that has not become a canary.
+    """
     if event["status"] == "refused":
         return [event]
     if rollout.champion is None:
         return [{**event, "status": "champion", "reason": f"is the first model: {event['reason']}"}]
-    return [event]
+    version = event["model_version"]
+    kept = {version} if rollout.former is None else {version, rollout.former.version}
+    older = [standing.version for standing in rollout.shadows if standing.version not in kept]
+    reason = f"a newer challenger, {version}, takes its place"
+    return [*(step for name in older for step in retired(rollout, name, by="gates", reason=reason)), event]
 
 
 def _time(given: Any) -> datetime:

@@ -1,4 +1,4 @@
-"""What the demo starts, and ends again whatever happens: a broker with an empty disk, workers, the control plane."""
+"""What the demo starts, and ends again whatever happens: a broker with an empty disk, workers, control, jobs."""
 
 import json
 import shutil
@@ -7,7 +7,7 @@ import sys
 import threading
 import urllib.request
 from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
+from contextlib import AbstractContextManager, closing, contextmanager
 from pathlib import Path
 
 from prometheus_client.parser import text_string_to_metric_families
@@ -72,15 +72,24 @@ def running_workers(reference: str, plan: Plan, connection: Connection, stages: 
         thread.join()
 
 
-@contextmanager
-def running_control(reference: str, connection: Connection) -> Iterator[Check]:
+def running_control(reference: str, connection: Connection) -> AbstractContextManager[Check]:
     """`tidemill control` as a process of its own; the check raises when it has ended."""
-    command = [sys.executable, "-m", "tidemill", "control", reference, "--metrics-port", "0", "--log-level", "WARNING"]
+    return _running("the control plane", ["control", reference, "--metrics-port", "0"], connection)
+
+
+def running_jobs(reference: str, connection: Connection, folder: Path) -> AbstractContextManager[Check]:
+    """`tidemill jobs run` as a process of its own, with an archive in this folder; the check raises as above."""
+    return _running("the job runner", ["jobs", "run", reference, "--archive", str(folder)], connection)
+
+
+@contextmanager
+def _running(what: str, arguments: list[str], connection: Connection) -> Iterator[Check]:
+    command = [sys.executable, "-m", "tidemill", *arguments, "--log-level", "WARNING"]
     with subprocess.Popen([*command, "--bootstrap-servers", connection.bootstrap_servers]) as process:
 
         def check() -> None:
             if process.poll() is not None:
-                raise StreamError(f"the control plane ended with {process.returncode}; see its messages above")
+                raise StreamError(f"{what} ended with {process.returncode}; see its messages above")
 
         try:
             yield check

@@ -22,8 +22,13 @@ class Replay:
         self.sent = 0
         self.labelled = 0
 
-    def send(self, until: int, seconds: float, tick: Callable[[], None]) -> None:
-        """Send what is known before `until` (epoch microseconds), spread over `seconds`; `tick` between sends."""
+    def send(
+        self, until: int, seconds: float, tick: Callable[[], None], held: Callable[[], bool] = lambda: False
+    ) -> None:
+        """Send what is known before `until` (epoch microseconds), spread over `seconds`; `tick` between sends.
+
+        The year stands still while it is `held`, and that does not count.
+        """
         first, end = self.sent, int(np.searchsorted(self._known, until))
         started = time.monotonic()
         while self.sent < end:
@@ -32,6 +37,11 @@ class Replay:
             self.sent = stop
             self._send_labels(int(self._known[stop - 1]) if stop < end else until)
             tick()
+            stopped = time.monotonic()
+            while held():
+                tick()
+                time.sleep(0.05)
+            started += time.monotonic() - stopped
             due = started + seconds * (self.sent - first) / max(1, end - first)
             while (wait := due - time.monotonic()) > 0:
                 time.sleep(min(wait, 0.1))

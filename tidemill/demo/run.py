@@ -1,6 +1,8 @@
 """The demo: January, a model, the rest of the year, and the proof at the end."""
 
+import shutil
 import time
+from collections import Counter
 from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -15,10 +17,12 @@ from tidemill.demo.cluster import (
     embedded_broker,
     group_has_read,
     running_control,
+    running_jobs,
     running_workers,
     worker_figures,
 )
 from tidemill.demo.drift import incident_rows, performance_in_incidents
+from tidemill.demo.loop import retrain_rows, static_and_adaptive, under_way
 from tidemill.demo.replay import Replay
 from tidemill.demo.view import Snapshot, View
 from tidemill.demo.watcher import Quality, Watcher, quality
@@ -32,12 +36,15 @@ from tidemill.streams.kafka.admin import describe_group
 from tidemill.streams.kafka.connection import Connection
 from tidemill.streams.kafka.reader import KafkaReader
 from tidemill.streams.outcomes.status import label_status
+from tidemill.streams.rollout_log import RolloutLog
 from tidemill.training import Stretch, train
 
 PIPELINE = "tidemill.examples.flights.pipeline"
 FEBRUARY = datetime(2013, 2, 1, 5, tzinfo=UTC)
 END = datetime(2015, 1, 1, tzinfo=UTC)
 STALLED_SECONDS = 90.0
+LONGEST_WAIT = 75.0
+"""Seconds in all for which the year waits for training; what begins after that is trained beside it."""
 RECENT = 20_000
 
 
@@ -68,6 +75,9 @@ def run_demo(options: DemoOptions, home: Path, view: View) -> dict[str, Any]:
         workers = running_workers(PIPELINE, pipeline.plan(), connection, options.stages, options.workers)
         checks.append(stack.enter_context(workers))
         checks.append(stack.enter_context(running_control(PIPELINE, connection)))
+        archive = home / "demo" / "archive"
+        shutil.rmtree(archive, ignore_errors=True)
+        checks.append(stack.enter_context(running_jobs(PIPELINE, connection, archive)))
         client = Client(pipeline, connection.bootstrap_servers)
         watcher = Watcher(client)
         stack.callback(watcher.close)
@@ -99,6 +109,8 @@ class _Year:
         self._base_rate = 0.0
         self._quality: Quality | None = None
         self._shown = 0.0
+        self._waits: float | None = None
+        self._waited, self._resumed = 0.0, ""
         self._seen: list[tuple[float, int]] = []
 
     def run(self) -> dict[str, Any]:
@@ -112,7 +124,7 @@ class _Year:
         self._base_rate = float(self._watcher.outcomes()["label"].mean())  # type: ignore[arg-type]
         self._model = f"{model['model_version']}, trained on {model['training_rows']:,} flights of January"
         since = len(self._watcher.latencies)
-        rest = self._stretch("February to December", END, self._options.seconds)
+        rest = self._stretch("February to December", END, self._options.seconds, self._training)
         self._wait_for_labels()
         self._wait(lambda: control_has_read(self._client.connection, name), "profiles")
         self._step = "audit"
@@ -153,17 +165,38 @@ class _Year:
             },
             "incidents": incident_rows(self._watcher.incidents.values()),
             "performance": performance_in_incidents(self._watcher.incidents.values(), outcomes),
+            "retrains": retrain_rows(
+                self._watcher.triggers, self._watcher.jobs, RolloutLog(name, self._client.connection).read()
+            ),
+            "suppressed": dict(
+                sorted(Counter(t.suppressed_by for t in self._watcher.triggers.values() if t.suppressed_by).items())
+            ),
+            "loop": static_and_adaptive(self._pipeline, self._client.connection, model, self._client.schemas),
             "workers": self._options.workers,
             "stages": self._options.stages,
             "report": str(self._report),
             "audit": [vars(p) for p in audited],
         }
 
-    def _stretch(self, step: str, until: datetime, seconds: float) -> float:
+    def _training(self) -> bool:
+        """Whether a job is under way: in a year of two minutes it would take weeks, so the year waits for it."""
+        waiting = under_way(self._watcher.triggers, self._watcher.jobs)
+        if waiting and self._waited < LONGEST_WAIT:
+            if self._waits is None:
+                self._waits, self._resumed = time.monotonic(), self._step
+            job = self._watcher.jobs.get(waiting[0])
+            self._step = f"training: {job.step if job is not None and job.step else 'a job is queued'}"
+            return True
+        if self._waits is not None:
+            self._waited += time.monotonic() - self._waits
+            self._waits, self._step = None, self._resumed
+        return False
+
+    def _stretch(self, step: str, until: datetime, seconds: float, held: Callable[[], bool] = lambda: False) -> float:
         """Send what was known before `until`, wait for every answer; returns answered events a second."""
         self._step = step
         before, started = self._watcher.score.answered, time.monotonic()
-        self._replay.send(int(until.timestamp() * 1_000_000), seconds, self._tick)
+        self._replay.send(int(until.timestamp() * 1_000_000), seconds, self._tick, held)
         answered, moved = self._watcher.score.answered, time.monotonic()
         while self._watcher.score.answered < self._replay.sent:
             self._tick()

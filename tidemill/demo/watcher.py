@@ -12,11 +12,12 @@ from sklearn.metrics import log_loss, roc_auc_score
 
 from tidemill.client import Client
 from tidemill.processors.online_inference.stage import PRIOR
-from tidemill.results import Alert
+from tidemill.results import Alert, RetrainTrigger, TrainingJob
 from tidemill.schemas.codec import Codec
 from tidemill.streams.alerts import ALERTS, decode_alerts
 from tidemill.streams.kafka.subscription import KafkaSubscription
 from tidemill.streams.rejections import StoredRejection
+from tidemill.streams.retraining import JOBS, TRIGGERS, decode_jobs, decode_triggers
 
 _SHOWN = ("event_id", "event_time", "model_version", "probability_true", "label")
 
@@ -46,11 +47,13 @@ class Watcher:
         self.latencies: list[NDArray[np.float64]] = []
         self.incidents: dict[str, Alert] = {}
         """Each incident as it stands, in the order in which they opened."""
+        self.triggers: dict[str, RetrainTrigger] = {}
+        self.jobs: dict[str, TrainingJob] = {}
         self._events = f"{client.name}.events"
         self._codec = Codec(client.contract("outcomes"), client.schemas)
         self._topics = {
             suffix: KafkaSubscription(client.connection, f"{client.name}.{suffix}", "beginning")
-            for suffix in ("predictions", "rejected", "outcomes", ALERTS)
+            for suffix in ("predictions", "rejected", "outcomes", ALERTS, TRIGGERS, JOBS)
         }
         self._frames: list[pl.DataFrame] = []
         self._stop = threading.Event()
@@ -64,6 +67,7 @@ class Watcher:
                 self._take_rejections()
                 self._take_outcomes()
                 self._take_alerts()
+                self._take_jobs()
         except BaseException as error:  # noqa: BLE001 - handed to the thread that waits for it
             self.failure = error
         finally:
@@ -96,6 +100,14 @@ class Watcher:
     def _take_alerts(self) -> None:
         for row in decode_alerts([record.value for record in self._topics[ALERTS].poll(0.0, 1_000)]):
             self.incidents[row["id"]] = Alert(**row)
+
+    def _take_jobs(self) -> None:
+        for trigger in decode_triggers([record.value for record in self._topics[TRIGGERS].poll(0.0, 1_000)]):
+            if trigger is not None:
+                self.triggers[trigger["id"]] = RetrainTrigger(**trigger)
+        for job in decode_jobs([record.value for record in self._topics[JOBS].poll(0.0, 1_000)]):
+            if job is not None:
+                self.jobs[job["id"]] = TrainingJob.from_row(job)
 
     def outcomes(self, last: int | None = None) -> pl.DataFrame:
         """What happened so far beside what was predicted, or about the last so many."""
