@@ -122,8 +122,7 @@ def test_a_worse_canary_and_a_worse_new_champion_are_rolled_back():
     rollouts = world.driver.rollouts
     rollouts.append(_promoted(rollouts.rollout(), bad))
     world.driver.workers[0].follow()
-    said = world.steps(6)
-    assert [step for step, _ in said] == ["roll back"]
+    assert [step for step, _ in world.steps(12)] == ["roll back"]
     rollout = rollouts.rollout()
     assert (rollout.champion.version, rollout.versions[bad].status) == (old, "rolled_back")
 
@@ -164,9 +163,9 @@ def test_without_champion_and_prior_the_first_model_serves_at_once():
 
 
 def test_the_first_model_is_compared_with_the_prior():
-    world = World(prior=0.5)
+    world = World(prior=0.5, metric="accuracy")
     first = world.driver.serve(model(50), role="shadow")
-    assert [step for step, _ in world.steps(4)] == ["promote to canary", "promote to champion"]
+    assert [step for step, _ in world.steps(8)] == ["promote to canary", "promote to champion"]
     assert world.driver.rollouts.rollout().champion.version == first
 
 
@@ -264,8 +263,10 @@ def test_what_cannot_be_declared():
     ]:
         with pytest.raises(tm.DeclarationError, match=said):
             tm.Rollout(**settings)
+    events = tm.Events(ORDER, key="customer", time="at", id="id")
+    driver = tm.testing.Driver(tm.Pipeline("p", events))
     with pytest.raises(tm.DeclarationError, match="declares no rollout"):
-        pipeline = tm.Pipeline("p", tm.Events(ORDER, key="customer", time="at", id="id"), features=[])
-        tm.testing.Driver(pipeline).judge()
+        driver.judge()
+    pipeline = tm.Pipeline("p", events, rollout=tm.Rollout())
     with pytest.raises(tm.DeclarationError, match="needs a model"):
-        tm.Pipeline("p", tm.Events(ORDER, key="customer", time="at", id="id"), features=[], rollout=tm.Rollout()).plan()
+        pipeline.plan()
