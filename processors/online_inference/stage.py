@@ -119,7 +119,7 @@ class OnlineInference:
             canary = challenger.share > 0
             rows = np.flatnonzero(~by_canary) if canary else np.arange(len(batch))
             parts.append(Part("canary" if canary else "shadow", challenger.stage, other, rows))
-        if self.model is not None:
+        if self.model is not None or self._prior is not None:
             newest = max(challenger.stage for challenger in self.challengers)
             stage = next((challenger.stage for challenger in self.challengers if challenger.share > 0), newest)
             parts = [

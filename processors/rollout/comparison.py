@@ -41,11 +41,27 @@ def losses(metric: str, target: Target, values: Sequence[Any], scores: Numbers, 
     return np.asarray(-np.log(np.clip(said, FLOOR, 1.0)))
 
 
+def widest(metric: str, values: tuple[Sequence[Any], Sequence[Any]], scores: tuple[Numbers, Numbers]) -> Numbers:
+    """By how much each event's losses of two models could have differed, whatever its label.
+
+    >>> widest("log_loss", ([True], [True]), (np.array([[0.5, 0.5]]), np.array([[0.25, 0.75]]))).round(3)
+    array([0.693])
+    >>> widest("absolute_error", ([1.5], [2.0]), (np.empty((1, 0)), np.empty((1, 0))))
+    array([0.5])
+    """
+    if metric == "absolute_error":
+        return np.abs(np.asarray(values[0], np.float64) - np.asarray(values[1], np.float64))
+    if metric == "accuracy":
+        return np.array([float(one != other) for one, other in zip(*values, strict=True)])
+    one, other = (np.log(np.clip(side, FLOOR, 1.0)) for side in scores)
+    return np.asarray(np.abs(one - other).max(axis=1, initial=0.0))
+
+
 @dataclass(frozen=True)
 class Comparison:
     """A candidate and a reference on the same events; `better` is the mean of the reference's loss less its own.
 
-    `largest` is the greatest loss of either.
+    `largest` is how far their losses of one event could have been apart, with another label: what has not shown yet.
     """
 
     difference: Moments = field(default_factory=Moments)
@@ -54,18 +70,17 @@ class Comparison:
     largest: float = 0.0
 
     @staticmethod
-    def of(candidate: Numbers, reference: Numbers) -> "Comparison":
-        """Of the losses of both on each event.
+    def of(candidate: Numbers, reference: Numbers, apart: Numbers) -> "Comparison":
+        """Of the losses of both on each event, and how far `apart` they could have been.
 
-        >>> made = Comparison.of(np.array([0.1, 0.3]), np.array([0.4, 0.4]))
+        >>> made = Comparison.of(np.array([0.1, 0.3]), np.array([0.4, 0.4]), np.array([0.9, 0.9]))
         >>> made.count, round(made.better, 3)
         (2, 0.2)
         """
         if not len(candidate):
             return Comparison()
-        largest = float(max(np.abs(candidate).max(), np.abs(reference).max()))
         means = float(candidate.mean()), float(reference.mean())
-        return Comparison(Moments.of(reference - candidate), *means, largest)
+        return Comparison(Moments.of(reference - candidate), *means, float(apart.max()))
 
     def merged(self, other: "Comparison") -> "Comparison":
         """Both together."""

@@ -9,7 +9,7 @@ import pyarrow as pa
 
 from tidemill.processors.frames import to_polars
 from tidemill.processors.online_inference.target import Target
-from tidemill.processors.rollout.comparison import Comparison, losses
+from tidemill.processors.rollout.comparison import Comparison, Numbers, losses, widest
 from tidemill.processors.rollout.matchup import Matchup
 from tidemill.processors.rollout.policy import Evidence, Stage
 from tidemill.processors.rollout.span import Span
@@ -89,20 +89,28 @@ class Ledger:
             return
         self._waiting = self._waiting.join(said.select(_PLACE), on=_PLACE, how="anti")
         pairs = pairs.sort([*_PLACE, "stage", "model_version"])
-        beside, served = self._losses(pairs, ""), self._losses(pairs, "_served")
+        beside, served, apart = self._losses(pairs)
         found = pairs.select("stage", "model_version", "model_version_served").with_row_index("row")
         keys = ("stage", "model_version", "model_version_served")
         for (stage, mine, other), group in found.group_by(*keys, maintain_order=True):
             rows = group["row"].to_numpy()
             kept = self._stages[int(stage)]
             key = str(mine), str(other)
-            kept.compared[key] = kept.compared.get(key, Comparison()).merged(Comparison.of(beside[rows], served[rows]))
+            made = Comparison.of(beside[rows], served[rows], apart[rows])
+            kept.compared[key] = kept.compared.get(key, Comparison()).merged(made)
 
-    def _losses(self, pairs: pl.DataFrame, suffix: str) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
-        scores = [pairs[f"{name}{suffix}"].to_numpy() for name in self._target.columns()]
-        columns = np.column_stack(scores) if scores else np.empty((len(pairs), 0))
-        values = pairs[f"value{suffix}"].to_list()
-        return losses(self._metric, self._target, values, columns, pairs["label"].to_list())
+    def _losses(self, pairs: pl.DataFrame) -> tuple[Numbers, Numbers, Numbers]:
+        """Of what was answered beside, of what was served, and how far they could have been apart."""
+        sides = ("", "_served")
+        values = [pairs[f"value{side}"].to_list() for side in sides]
+        names, empty = self._target.columns(), np.empty((len(pairs), 0))
+        scores = [np.column_stack([empty, *(pairs[f"{name}{side}"].to_numpy() for name in names)]) for side in sides]
+        labels = pairs["label"].to_list()
+        beside, served = (
+            losses(self._metric, self._target, said, shares, labels)
+            for said, shares in zip(values, scores, strict=True)
+        )
+        return beside, served, widest(self._metric, (values[0], values[1]), (scores[0], scores[1]))
 
     def evidence(self, matchup: Matchup) -> Evidence:
         """What is known of a matchup that is followed."""

@@ -99,12 +99,16 @@ def decide(policy: Rollout, evidence: Evidence) -> Decision:
         return decision(
             Action.HOLD, f"{names[0]} is compared with {names[1]}: {share:.0%} of the stage's event time has passed"
         )
-    if evidence.stage is Stage.PROBATION:
+    behind = here.better < min(policy.margin, 0.0)
+    if evidence.stage is Stage.PROBATION and (tired or not behind):
         return decision(
             Action.PROMOTE, f"{names[0]} has not done worse than {names[1]}: {_told(evidence.metric, here)}"
         )
-    if evidence.stage is Stage.SHADOW and policy.canary > 0 and missing <= 0:
-        return decision(Action.PROMOTE, f"{names[0]} is not worse than {names[1]}: {_told(evidence.metric, here)}")
+    if behind and not tired:
+        said = f"{names[0]} does worse than {names[1]} so far, which may be chance"
+        return decision(Action.HOLD, f"{said}: {_told(evidence.metric, here)}")
+    if evidence.stage is Stage.SHADOW and policy.canary > 0 and missing <= 0 and not behind:
+        return decision(Action.PROMOTE, f"{names[0]} does not do worse than {names[1]}: {_told(evidence.metric, here)}")
     least, _ = whole.interval(policy.alpha, policy.least_outcomes)
     if missing <= 0 and least > policy.margin:
         return decision(Action.PROMOTE, f"{names[0]} is better than {names[1]}: {_compared(evidence.metric, whole)}")

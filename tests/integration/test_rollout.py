@@ -2,6 +2,7 @@
 
 import json
 import threading
+import time
 from datetime import UTC, datetime
 
 import numpy as np
@@ -9,7 +10,6 @@ import pandas as pd
 import pytest
 from sklearn.linear_model import LogisticRegression
 
-from tests.conftest import wait_until
 from tidemill.loading import load_pipeline
 from tidemill.processors.online_inference import dump_model
 from tidemill.streams.kafka.connection import Connection
@@ -18,7 +18,15 @@ from tidemill.streams.models import announce
 from tidemill.streams.rollout_judge import judging
 from tidemill.streams.rollout_log import RolloutLog
 
+SECONDS = 60
 STEPS = "rollout=tm.Rollout(shadow=60, canary=0.3, canary_for=60, probation=60, least_outcomes=60),"
+
+
+def wait_until(holds, what):
+    deadline = time.monotonic() + SECONDS
+    while not holds():
+        assert time.monotonic() < deadline, f"waited {SECONDS} s until {what}"
+        time.sleep(0.05)
 
 
 class Raises:
@@ -77,7 +85,7 @@ class Stage:
             found = self.rollouts.rollout().versions.get(version)
             return found is not None and found.status == status
 
-        wait_until(lambda: self.mill._alive() or stands(), f"model {version} is {status}", 60)
+        wait_until(lambda: self.mill._alive() or stands(), f"model {version} is {status}")
 
     def wait_for_answers_of(self, version):
         self.mill.wait(len(self.mill.answers))
@@ -88,19 +96,16 @@ class Stage:
             made = [a for place, (a, *_) in self.mill.answers.items() if place not in seen]
             return any(a.prediction and a.prediction["model_version"] == version for a in made)
 
-        wait_until(answered, f"model {version} answers", 60)
+        wait_until(answered, f"model {version} answers")
 
 
 @pytest.fixture
 def stage(make_mill, orders):
     mill = make_mill(make_mill.source.replace("    partitions=3,", f"    partitions=3,\n    {STEPS}"))
     plan = load_pipeline(str(mill.file)).plan()
-    trusted = (dump_model(Raises()).sha256,)
-    with (
-        mill.worker(plan.stages, trusted_models=trusted),
-        judging(plan, Connection(mill.bootstrap_servers), lambda: True),
-    ):
-        yield Stage(mill, orders)
+    connection, poison = Connection(mill.bootstrap_servers), dump_model(Raises())
+    with mill.worker(plan.stages, trusted_models=(poison.sha256,)), judging(plan, connection, lambda: True):
+        yield Stage(mill, orders, poison)
 
 
 def test_from_shadow_to_champion_and_back_under_traffic(stage):

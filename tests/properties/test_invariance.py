@@ -125,13 +125,16 @@ def pipeline(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def announcement(pipeline):
-    """What announcing a fitted model leaves on the log, by topic."""
+    """What announcing a fitted model, a shadow and a canary leaves on the log, by topic."""
     chance = np.random.default_rng(1)
     rows = pd.DataFrame(chance.normal(size=(200, len(NUMBERS))), columns=NUMBERS)
     model = make_pipeline(SimpleImputer(), StandardScaler(), LogisticRegression())
     model.fit(rows, rows["fare"] + chance.normal(size=200) > 0)
     driver = tm.testing.Driver(pipeline)
     driver.serve(model)
+    # One that answers otherwise, and one that fails on every row with a null.
+    driver.serve(make_pipeline(SimpleImputer(), LogisticRegression(C=0.01)).fit(rows, rows["toll"] > 0), role="shadow")
+    driver.serve(LogisticRegression().fit(rows, rows["trips"] > 0), role="canary", share=0.5)
     return Announcement({topic: driver.records(topic) for topic in ("model-artefacts", "models")})
 
 
@@ -248,7 +251,7 @@ def act(driver, action):
 def outputs(driver):
     """Everything that subscribers get; rejections by their event, as stages that run apart write them in any order."""
     found = {}
-    for topic in ("validated", "features", "predictions"):
+    for topic in ("validated", "features", "predictions", "shadow-predictions"):
         found[topic] = [(r.partition, r.timestamp, r.key, r.value, r.headers) for r in driver.records(topic)]
     rejected = [(r.partition, r.timestamp, r.key, r.value, r.headers) for r in driver.records("rejected")]
     by_event = [HEADERS["partition"], HEADERS["offset"]]

@@ -19,6 +19,7 @@ import tidemill as tm
 from tidemill.cli import app
 from tidemill.processors.outcomes.intake import BAD_LABEL, EMPTY, NO_ID
 from tidemill.processors.outcomes.tally import KINDS
+from tidemill.schemas.builtin import MODEL_EVENT
 from tidemill.schemas.codec import Reason
 from tidemill.schemas.matching import Rule
 from tidemill.streams.access import ROLES, TOPIC, grants
@@ -325,6 +326,13 @@ def test_what_a_role_may_read_and_write_is_told(role):
 
 def test_every_generated_field_is_in_the_reference():
     generated = text_of("docs/reference/topics.md").partition("## Contracts")[2].partition("\n## ")[0]
+    shadow = re.sub(r"\s+", " ", text_of("docs/reference/models.md"))
+    told = {
+        re.sub("^probability_.*", "probability_CLASS", n)
+        for n in WHOLE.plan().contracts["shadow-predictions"].arrow.names
+    }
+    assert [name for name in told if f"`{name}`" not in shadow] == []
+    assert [f.name for f in MODEL_EVENT.fields if f"`{f.name}`" not in shadow] == []
     for topic in ("predictions", "outcomes"):
         row = re.search(rf"^\| `P\.{topic}` \| (.*) \|$", generated, re.MULTILINE)[1]
         names = [name for name in WHOLE.plan().contracts[topic].arrow.names if name not in WHOLE.model.features]
@@ -339,6 +347,7 @@ def test_every_generated_field_is_in_the_reference():
         (tm.Events, "pipeline"),
         (tm.Labels, "pipeline"),
         (tm.Profiles, "pipeline"),
+        (tm.Rollout, "pipeline"),
         (tm.Model, "pipeline"),
         (tm.Annotators, "labels"),
     ],

@@ -52,7 +52,17 @@ def test_every_topic_that_a_stage_uses_is_among_the_topics(plan):
     specs = {spec.name: spec for spec in plan.topics()}
     used = {plan.input_of(stage) for stage in plan.stages} | {plan.output_of(stage) for stage in plan.stages}
     assert used | {
-        f"tides.{s}" for s in ("rejected", "retries", "changelog", "schemas", "models", "model-artefacts", "labels")
+        f"tides.{s}"
+        for s in (
+            "rejected",
+            "retries",
+            "changelog",
+            "schemas",
+            "shadow-predictions",
+            "models",
+            "model-artefacts",
+            "labels",
+        )
     } == set(specs)
     assert specs["tides.events"].partitions == plan.partitions
     # As many as the events topic has, so that outputs go to the partition of their event.

@@ -95,12 +95,20 @@ def test_a_field_name_that_the_engine_needs_is_refused(declare, schemas):
 
 def test_the_contracts_of_its_topics(declare):
     plan = declare().plan()
-    assert set(plan.contracts) == {"events", "validated", "features", "predictions", "labels", "outcomes"}
+    assert set(plan.contracts) == {
+        "events",
+        "validated",
+        "features",
+        "predictions",
+        "shadow-predictions",
+        "labels",
+        "outcomes",
+    }
     assert plan.contracts["events"].schema["tidemill"] == {"key": "station", "time": "at", "id": "id"}
     assert plan.contracts["validated"].arrow.names[-2:] == ["source_partition", "source_offset"]
     assert plan.contracts["features"].arrow.names[-2:] == ["height", "seen"]
     assert plan.contracts["predictions"].arrow.names[-3:] == ["value", "probability_false", "probability_true"]
-    assert len({contract.fingerprint for contract in plan.contracts.values()}) == 6
+    assert len({contract.fingerprint for contract in plan.contracts.values()}) == 7
 
 
 def test_without_a_model_and_labels(declare):
