@@ -41,4 +41,6 @@ def test_several_classes(make_world):
 
 def test_no_answers_mean_nothing(world):
     assert not calibration_gate(world.examination(candidate=np.full((2_000, 2), np.nan))).passed
-    assert pytest.approx(0) == calibration_gate(world.examination(candidate=np.full((2_000, 2), np.nan))).figures["rows"]
+    assert (
+        pytest.approx(0) == calibration_gate(world.examination(candidate=np.full((2_000, 2), np.nan))).figures["rows"]
+    )

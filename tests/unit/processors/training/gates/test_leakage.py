@@ -53,7 +53,7 @@ def test_what_tells_the_label_when_learnt_but_not_when_served(world, make_world)
 def test_what_is_missing_until_the_label_comes(world, make_world):
     result = leakage_gate(examined(world, make_world, learnt=nearly, served=nearly, fresh=missing))
     assert not result.passed
-    assert "delay tells the label (AUC 0.99" in result.message
+    assert "delay tells the label (AUC 1.000)" in result.message
     assert "where that is known, but is missing in 100% more" in result.message
 
 

@@ -66,7 +66,7 @@ def test_each_target_has_its_metrics_and_its_default():
 
 
 def test_a_metric_that_is_not_there():
-    with pytest.raises(DeclarationError, match="'log_los'.*did you mean 'log_loss'"):
+    with pytest.raises(DeclarationError, match=r"'log_los'.*did you mean 'log_loss'"):
         metric_named("log_los", Target((0, 1)))
     with pytest.raises(DeclarationError, match="'auc' of such a target; known: mae, rmse"):
         metric_named("auc", Target())

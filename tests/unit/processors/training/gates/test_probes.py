@@ -118,7 +118,9 @@ def test_extremes_are_rows_that_may_come():
 
 
 def test_extremes_stay_in_the_columns_type():
-    given = pa.table({"small": pa.array([100, -120], pa.int8()), "flag": [True, False], "void": pa.nulls(2, pa.int32())})
+    given = pa.table(
+        {"small": pa.array([100, -120], pa.int8()), "flag": [True, False], "void": pa.nulls(2, pa.int32())}
+    )
     made = extremes(given, generator(0, "x"))
     assert made.schema.equals(given.schema)
     assert {-128, 127} <= set(made["small"].to_pylist())
