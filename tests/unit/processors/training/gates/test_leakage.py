@@ -164,6 +164,12 @@ def test_values_that_are_missing_have_a_place_of_their_own():
     assert Bins.of(text).places(text).tolist() == [0, 2, 1]
 
 
+def test_infinities_have_a_place():
+    column = pa.chunked_array([np.concatenate([[np.inf, -np.inf], np.arange(100.0)])])
+    bins = Bins.of(column)
+    assert bins.places(column)[:2].tolist() == [bins.count - 2, 0]
+
+
 @pytest.mark.parametrize("kind", [pa.bool_(), pa.int64(), pa.float64()])
 def test_few_values_have_a_bin_each(kind):
     column = pa.chunked_array([pa.array([0, 1, 1, 0]).cast(kind)])
