@@ -13,6 +13,7 @@ from typing import Any
 from tidemill.processors.drift.concepts import Concepts
 from tidemill.processors.drift.declaration import Drift, severity_of
 from tidemill.processors.drift.estimates import estimated_alarm
+from tidemill.processors.drift.fairness_alarms import fairness_alarms
 from tidemill.processors.drift.findings import Finding, compared, judged
 from tidemill.processors.drift.incident import Alarm, Offsets, Span
 from tidemill.processors.drift.profile import Kind, Profile, merge_all
@@ -51,7 +52,8 @@ class DriftPolicy:
         offsets: Offsets = tuple((p, a, b) for p, (a, b) in sorted(now[""].offsets.items())) if "" in now else ()
         if kind == "outcomes":
             alarms = [alarm for name in now for alarm in self._concepts.window(span, name, now[name])]
-            return Judgement(alarms, {("concept_drift", name) for name in now}, offsets)
+            unfair, looked = fairness_alarms(self._declared, now)
+            return Judgement([*alarms, *unfair], {("concept_drift", name) for name in now} | looked, offsets)
         if kind == "rejections":
             if self._rejections is None:
                 return Judgement([], set(), offsets)
