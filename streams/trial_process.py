@@ -1,10 +1,11 @@
-"""The process in which a candidate is tried: `python -m tidemill.streams.trial_process FOLDER`.
+"""The process in which a candidate is tried: `python -m tidemill.streams.trial_process FOLDER DESCRIPTOR`.
 
 What it is to do stands in the folder, and what it finds goes there, step by step, so that something is known of a
 candidate that never comes back.
 """
 
 import json
+import os
 import resource
 import sys
 import time
@@ -30,10 +31,12 @@ _SECONDS = 5.0
 _MIB = 1 << 20
 
 
-def main(folder: Path) -> None:
-    """Carry out what stands in the folder."""
+def main(folder: Path, ready: Callable[[], None] = lambda: None) -> None:
+    """Carry out what stands in the folder; `ready` is called before the candidate's part begins."""
     order = json.loads((folder / "order.json").read_text())
     sys.path += [entry for entry in order["path"] if entry not in sys.path]
+    preload()
+    ready()
     try:
         _try(folder, order)
     except ModelError as error:
@@ -45,7 +48,6 @@ def _try(folder: Path, order: Mapping[str, Any]) -> None:
     target, names = Target(tuple(order["classes"])), list(order["features"])
     artefact = Artefact((folder / "artefact").read_bytes(), order["format"])
     rows, fresh = (_table(folder / name) for name in ("rows", "fresh"))
-    preload()
     size = _size()
     _stage(folder, "it was loaded")
     begun = time.perf_counter()
@@ -124,4 +126,5 @@ def _table(path: Path) -> pa.Table:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]))
+    # Whoever waits sees the end of the pipe.
+    main(Path(sys.argv[1]), lambda: os.close(int(sys.argv[2])))

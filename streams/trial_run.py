@@ -2,6 +2,7 @@
 
 import json
 import os
+import select
 import signal
 import subprocess
 import sys
@@ -22,6 +23,7 @@ from tidemill.processors.training.gates.trial import Trial
 SECONDS = 120.0
 _ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
 _LAST_WORDS = 300
+_START_SECONDS = 120.0
 
 
 @dataclass(frozen=True)
@@ -49,6 +51,8 @@ def run_trial(
     seed: int = 0,
 ) -> TrialRun:
     """Load the artefact in a new process, score `rows` and `fresh`, probe it, time it; for so many seconds at most.
+
+    The seconds count from when Python and Tidemill are there, which takes longer on a busy machine.
 
     `rows` are the mature ones, and `fresh` those served since, with the features as served. `trusted` are the hashes
     that workers are started with: what they would refuse to load, a trial refuses as well. A fault of the candidate is
@@ -84,17 +88,23 @@ def run_trial(
 
 
 def _run(folder: Path, seconds: float) -> str:
-    """Why the process came to no good end, or nothing."""
-    with (folder / "said").open("wb") as said:
-        child = subprocess.Popen(
-            [sys.executable, "-m", "tidemill.streams.trial_process", str(folder)],
-            stdin=subprocess.DEVNULL,
-            stdout=said,
-            stderr=said,
-            env=os.environ | _ONE_THREAD,
-            start_new_session=True,
-        )
+    """Why the process came to no good end, or nothing. Time counts from when the candidate's part begins."""
+    ready, tell = os.pipe()
+    with (folder / "said").open("wb") as said, os.fdopen(ready, "rb", buffering=0) as waiting:
         try:
+            child = subprocess.Popen(
+                [sys.executable, "-m", "tidemill.streams.trial_process", str(folder), str(tell)],
+                stdin=subprocess.DEVNULL,
+                stdout=said,
+                stderr=said,
+                pass_fds=(tell,),
+                env=os.environ | _ONE_THREAD,
+                start_new_session=True,
+            )
+        finally:
+            os.close(tell)
+        try:
+            select.select([waiting], [], [], _START_SECONDS)
             code = child.wait(seconds)
         except subprocess.TimeoutExpired:
             return f"its time of {seconds:g} s was over"

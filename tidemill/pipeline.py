@@ -161,7 +161,7 @@ class Pipeline:
             classes=bool(target.classes),
         )
         for drift in declared:
-            drift.check_columns(features)
+            drift.check_columns(self.profiles.slices if drift.kind == "fairness" else features)
         kinds: dict[str, int] = dict.fromkeys(("features", "predictions", "rejections"), grace // 1000)
         if self.labels is not None:
             kinds["outcomes"] = (grace + self.labels.horizon.kept) // 1000

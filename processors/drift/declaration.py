@@ -14,6 +14,7 @@ from tidemill.schemas.errors import DeclarationError, nearest
 KINDS: tuple[str, ...] = get_args(FindingKind)
 TWO_PROPORTIONS = "two_proportions"
 CBPE = "cbpe"
+GROUP_FIGURES = ("demographic_parity", "equalised_odds")
 _CONCEPT_THRESHOLD = 0.15
 _ESTIMATE_THRESHOLD = 0.2
 _LARGEST = 100.0
@@ -118,6 +119,20 @@ def estimated_performance(*, threshold: float = _ESTIMATE_THRESHOLD) -> Drift:
     return Drift("estimated_performance", CBPE, threshold)
 
 
+def group_fairness(column: str, figure: str = "equalised_odds", *, threshold: float = 0.1) -> Drift:
+    """Groups of a sensitive field that are answered too differently, in a window of outcomes.
+
+    `figure` is equalised_odds or demographic_parity. An alarm needs a difference between groups of `threshold`, from 0
+    to 1, that chance does not explain. The field must be among those by which profiles are sliced.
+
+    >>> group_fairness("sex", "demographic_parity").kind
+    'fairness'
+    """
+    if figure not in GROUP_FIGURES:
+        raise DeclarationError(f"there is no figure of fairness {figure!r}{nearest(figure, GROUP_FIGURES)}")
+    return Drift("fairness", figure, threshold, (column,))
+
+
 def _distance(kind: FindingKind, distance: str, threshold: float | None, columns: Sequence[str] | None) -> Drift:
     found = distance_named(distance)
     return Drift(kind, distance, found.threshold if threshold is None else threshold, _columns(columns))
@@ -157,7 +172,11 @@ def check_policy(declared: Sequence[Drift], *, model: bool, labels: bool, classe
             drift.sequential("errors" if classes else "losses")
         if drift.kind == "estimated_performance" and not classes:
             raise DeclarationError("estimated_performance is made of probabilities; a regression has none")
-        key = drift.kind, drift.name
+        if drift.kind == "fairness" and not (labels and classes):
+            raise DeclarationError(
+                "group_fairness needs labels that are classes: it compares how often groups get them"
+            )
+        key = drift.kind, drift.name, drift.columns if drift.kind == "fairness" else None
         if key in seen and (drift.columns is None or drift.kind != "data_drift"):
             raise DeclarationError(f"{drift.kind} by {drift.name} is declared twice; leave one out")
         seen.add(key)

@@ -11,7 +11,13 @@ from tidemill.processors.drift.profile import Profile
 from tidemill.processors.drift.rates import THRESHOLD, Rate, compare_rates
 
 FindingKind = Literal[
-    "data_drift", "prediction_drift", "concept_drift", "missing_rate", "rejection_rate", "estimated_performance"
+    "data_drift",
+    "prediction_drift",
+    "concept_drift",
+    "missing_rate",
+    "rejection_rate",
+    "estimated_performance",
+    "fairness",
 ]
 FALSE_DISCOVERY_RATE = 0.001
 _KINDS: Mapping[str, FindingKind] = {

@@ -13,6 +13,7 @@ from typing import Any
 from tidemill.processors.drift.concepts import Concepts
 from tidemill.processors.drift.declaration import Drift, severity_of
 from tidemill.processors.drift.estimates import estimated_alarm
+from tidemill.processors.drift.fairness_alarms import fairness_alarms
 from tidemill.processors.drift.findings import Finding, compared, judged
 from tidemill.processors.drift.incident import Alarm, Offsets, Span
 from tidemill.processors.drift.profile import Kind, Profile, merge_all
@@ -53,7 +54,9 @@ class DriftPolicy:
             alarms = [alarm for name in now for alarm in self._concepts.window(span, name, now[name])]
             quality = now[""].quality if "" in now else None
             metrics = {} if quality is None else quality.metrics()
-            return Judgement(alarms, {("concept_drift", name) for name in now}, offsets, metrics)
+            unfair, looked = fairness_alarms(self._declared, now)
+            covered = {("concept_drift", name) for name in now} | looked
+            return Judgement([*alarms, *unfair], covered, offsets, metrics)
         if kind == "rejections":
             if self._rejections is None:
                 return Judgement([], set(), offsets)

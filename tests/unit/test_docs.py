@@ -350,6 +350,7 @@ def test_every_generated_field_is_in_the_reference():
         (tm.Rollout, "pipeline"),
         (tm.Model, "pipeline"),
         (tm.Annotators, "labels"),
+        (tm.Gates, "gates"),
     ],
 )
 def test_every_parameter_is_in_its_table(declared, path):

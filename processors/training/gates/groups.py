@@ -26,7 +26,9 @@ def groups_of(
     >>> list(groups_of({"sex": ["f", "m", "m"]}, "sex", private={"sex"}))
     ['sex=#1', 'sex=#2']
     """
-    frame = to_polars(pa.table({"value": pa.array(columns[field]).cast(pa.large_string())})).with_row_index("row")
+    given = columns[field]
+    values = given if isinstance(given, pa.ChunkedArray) else pa.array(given)
+    frame = to_polars(pa.table({"value": values.cast(pa.large_string())})).with_row_index("row")
     found = frame.drop_nulls().group_by("value", maintain_order=True).agg("row")
     sized = sorted(found.iter_rows(), key=lambda pair: (-len(pair[1]), pair[0]))[:most]
     if field in private:

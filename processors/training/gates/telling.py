@@ -29,7 +29,7 @@ class Bins:
             known = pc.unique(pa.chunked_array([c for column in columns for c in _text(column).chunks])).drop_null()
             return Bins(None, known, len(known) + 1)
         numbers = np.concatenate([_numbers(column) for column in columns])
-        numbers = numbers[~np.isnan(numbers)]
+        numbers = numbers[np.isfinite(numbers)]
         distinct = np.unique(numbers)
         if len(distinct) <= _BINS:
             edges = (distinct[1:] + distinct[:-1]) / 2

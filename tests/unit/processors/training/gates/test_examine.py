@@ -10,7 +10,7 @@ from tidemill.processors.training.gates import Fairness, Gates, Verdict, examine
 ALL = Gates(
     slices={"origin": 0.02},
     sensitive={"sex": Fairness(demographic_parity=0.1, equalised_odds=0.1)},
-    resamples=500,
+    resamples=200,
 )
 NAMES = (
     *("rows", "newer", "champion", "baseline", "slices", "fairness", "calibration", "leakage", "parity"),

@@ -63,10 +63,10 @@ def test_small_groups_are_left_out_and_said_to_be(world):
 
 def test_few_rows_that_differ_by_chance_are_let_through(make_world):
     passed = 0
-    for seed in range(40):
+    for seed in range(15):
         world = make_world(rows=100, seed=seed)
         passed += fairness_gate(world.examination(gates=LIMITS)).passed
-    assert passed >= 36
+    assert passed >= 14
 
 
 def test_groups_without_the_class_do_not_count_as_never_found(world):

@@ -53,7 +53,7 @@ def test_what_tells_the_label_when_learnt_but_not_when_served(world, make_world)
 def test_what_is_missing_until_the_label_comes(world, make_world):
     result = leakage_gate(examined(world, make_world, learnt=nearly, served=nearly, fresh=missing))
     assert not result.passed
-    assert "delay tells the label (AUC 0.99" in result.message
+    assert "delay tells the label (AUC 1.000)" in result.message
     assert "where that is known, but is missing in 100% more" in result.message
 
 
@@ -162,6 +162,12 @@ def test_values_that_are_missing_have_a_place_of_their_own():
     assert (made.distance, made.missing) == (0.75, 0.75)
     text = pa.chunked_array([["a", None, "b"]])
     assert Bins.of(text).places(text).tolist() == [0, 2, 1]
+
+
+def test_infinities_have_a_place():
+    column = pa.chunked_array([np.concatenate([[np.inf, -np.inf], np.arange(100.0)])])
+    bins = Bins.of(column)
+    assert bins.places(column)[:2].tolist() == [bins.count - 2, 0]
 
 
 @pytest.mark.parametrize("kind", [pa.bool_(), pa.int64(), pa.float64()])
