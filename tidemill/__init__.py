@@ -51,6 +51,7 @@ from tidemill.processors.sanity_check import (
     unique,
 )
 from tidemill.processors.training.candidates import Candidate, choice, integer, log_uniform, uniform
+from tidemill.processors.training.privacy import DifferentialPrivacy
 from tidemill.results import Alert, Outcome, Prediction, Rejection
 from tidemill.schemas.contract import Contract
 from tidemill.schemas.errors import (
@@ -75,6 +76,7 @@ __all__ = [
     "Client",
     "Contract",
     "DeclarationError",
+    "DifferentialPrivacy",
     "Drift",
     "EncodeError",
     "Events",

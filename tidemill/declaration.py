@@ -16,6 +16,7 @@ from tidemill.processors.online_inference.target import ClassLabel, Target
 from tidemill.processors.outcomes import Horizon, LabelFields, Policies, ProfileWindows
 from tidemill.processors.sanity_check.stage import NanPolicy
 from tidemill.processors.training.candidates import Candidate, all_candidates
+from tidemill.processors.training.privacy import DifferentialPrivacy
 from tidemill.processors.training.scoring import metric_of
 from tidemill.schemas.contract import Contract
 from tidemill.schemas.derived import GUIDELINES_FIELD
@@ -232,7 +233,8 @@ class Model:
 
     A training job tries the estimator, the `candidates` beside it and the simple baseline: `search_trials` sets of
     parameters in all, drawn with `seed`, for the best `metric` ("log_loss", "brier", "accuracy", "auc"; for numbers
-    "mae", "rmse"), which is log-loss or the mean absolute error if nothing is said.
+    "mae", "rmse"), which is log-loss or the mean absolute error if nothing is said. With `privacy` it is fitted with
+    differential privacy, once and as declared: each further look at the rows would cost privacy as well.
     """
 
     estimator: Any
@@ -243,6 +245,7 @@ class Model:
     search_trials: int = 20
     metric: str | None = None
     seed: int = 0
+    privacy: DifferentialPrivacy | None = None
 
     @property
     def deadline_seconds(self) -> float:
@@ -260,7 +263,7 @@ class Model:
         metric_of(self.metric, target)
         return target
 
-    def check(self, features: pa.Schema) -> None:
+    def check(self, features: pa.Schema, *, classes: bool = True) -> None:
         """Raise DeclarationError unless the named features exist and have a type that models can use."""
         if not self.features:
             raise DeclarationError("Model(features=[...]): name at least one feature")
@@ -289,3 +292,13 @@ class Model:
                 raise DeclarationError(
                     f"feature {name!r} is {kind}; a model takes numbers, booleans and text: make one by an expression"
                 )
+        if self.privacy is not None:
+            self._check_private(self.privacy, features, classes)
+
+    def _check_private(self, privacy: DifferentialPrivacy, features: pa.Schema, classes: bool) -> None:
+        from tidemill.processors.training.private_models import require_private
+
+        if self.candidates:
+            raise DeclarationError("Model(privacy=..., candidates=...): every fit costs privacy; declare one estimator")
+        require_private(self.estimator, classes=classes)
+        privacy.check(features, self.features, classes=classes)

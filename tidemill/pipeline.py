@@ -179,7 +179,7 @@ class Pipeline:
         enrichment, inference = self._enrichment(tables, digest), OnlineInference(target)
         features = enrichment.schema
         if self.model is not None:
-            self.model.check(features)
+            self.model.check(features, classes=bool(target.classes))
         namespace = "tidemill." + re.sub(r"\W", "_", self.name)
         contracts = {
             "events": self.contract,
