@@ -264,11 +264,11 @@ class Tracking:
             elif told.get(name) != status:
                 client.set_model_version_tag(self._pipeline, numbers[name], STATUS, status)
         now = dict(client.get_registered_model(self._pipeline).aliases)
-        for alias, name in (("champion", wanted.champion), ("challenger", wanted.challenger)):
-            if name is None and alias in now:
+        for alias, version in (("champion", wanted.champion), ("challenger", wanted.challenger)):
+            if version is None and alias in now:
                 client.delete_registered_model_alias(self._pipeline, alias)
-            elif name is not None and str(now.get(alias)) != numbers[name]:
-                client.set_registered_model_alias(self._pipeline, alias, numbers[name])
+            elif version is not None and str(now.get(alias)) != numbers[version]:
+                client.set_registered_model_alias(self._pipeline, alias, numbers[version])
 
 
 def _named(name: str) -> str:

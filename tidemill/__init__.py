@@ -50,6 +50,7 @@ from tidemill.processors.sanity_check import (
     present,
     unique,
 )
+from tidemill.processors.sanity_check.private_fields import hashed
 from tidemill.processors.training.candidates import Candidate, choice, integer, log_uniform, uniform
 from tidemill.processors.training.privacy import DifferentialPrivacy
 from tidemill.results import Alert, Outcome, Prediction, Rejection
@@ -106,6 +107,7 @@ __all__ = [
     "fields",
     "file_table",
     "first",
+    "hashed",
     "integer",
     "last",
     "log_uniform",

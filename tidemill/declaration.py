@@ -14,6 +14,7 @@ from tidemill.processors.duration import duration
 from tidemill.processors.frames import to_polars
 from tidemill.processors.online_inference.target import ClassLabel, Target
 from tidemill.processors.outcomes import Horizon, LabelFields, Policies, ProfileWindows
+from tidemill.processors.sanity_check.private_fields import Hashed, PrivateFields
 from tidemill.processors.sanity_check.stage import NanPolicy
 from tidemill.processors.training.candidates import Candidate, all_candidates
 from tidemill.processors.training.privacy import DifferentialPrivacy
@@ -37,6 +38,16 @@ def as_contract(given: ContractLike, base: Path) -> Contract:
     return Contract.load(base / given)
 
 
+def refuse_private(contract: Contract, what: str) -> None:
+    """Raise DeclarationError if a contract other than the events' has private fields: nothing would hide them."""
+    for field in contract.fields:
+        if field.private:
+            raise DeclarationError(
+                f"{contract.name}.{field.name} is private, and {what} cannot have private fields, only events can:"
+                " leave it out, or send a keyed hash"
+            )
+
+
 @dataclass(frozen=True)
 class Events:
     """What comes in: its contract, and which fields are its key, its time and its id.
@@ -45,6 +56,10 @@ class Events:
     the partition, and so what windows are kept by. `nan` says what NaN and infinity mean: "reject", "null" or
     "allow". `schema_wait`, a minute at most, is how long an event that names an unknown schema is held until that is
     published; then it is rejected.
+
+    `private` names fields that only the sanity check may see, beside those that the contract marks with
+    `"private": true`: later stages have none of them, or a keyed hash of those given as `hashed("card")` and of a
+    private key.
     """
 
     contract: ContractLike
@@ -53,6 +68,11 @@ class Events:
     id: str
     nan: NanPolicy = "reject"
     schema_wait: str | timedelta = "2s"
+    private: Sequence[str | Hashed] = ()
+
+    def private_fields(self, contract: Contract) -> PrivateFields:
+        """The contract's private fields and those declared; raises DeclarationError if one cannot be."""
+        return PrivateFields.of(contract, self.private, key=self.key, fixed=(self.id, self.time))
 
     @property
     def schema_wait_seconds(self) -> float:
@@ -134,6 +154,7 @@ class Labels:
 
     def check(self, contract: Contract) -> None:
         """Raise DeclarationError or SchemaError unless the fields can serve."""
+        refuse_private(contract, "labels")
         assert (self.policies, self.horizon) is not None
         kinds: dict[str, tuple[str, Sequence[Callable[[pa.DataType], bool]]]] = {
             "id": ("text or an integer", (pa.types.is_string, pa.types.is_integer)),

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from numpy.random import RandomState
 from numpy.typing import NDArray
 from scipy.optimize import minimize
 from scipy.special import expit
@@ -61,7 +62,7 @@ def fit_private(
     frame: pd.DataFrame,
     labels: NDArray[Any],
     classes: tuple[Any, ...],
-    noise: np.random.RandomState,
+    noise: RandomState,
 ) -> Any:
     """Fit with epsilon-differential privacy of the rows; a scikit-learn pipeline.
 
@@ -96,7 +97,7 @@ def _logistic(
     labels: NDArray[Any],
     classes: tuple[Any, ...],
     reach: float,
-    noise: np.random.RandomState,
+    noise: RandomState,
 ) -> Any:
     """Objective perturbation (Chaudhuri, Monteleoni and Sarwate 2011); of several classes each against the rest."""
     order = np.array(sorted(classes))
@@ -115,7 +116,7 @@ def _logistic(
 
 
 def _two_classes(
-    estimator: Any, epsilon: float, rows: Numbers, positive: NDArray[Any], reach: float, noise: np.random.RandomState
+    estimator: Any, epsilon: float, rows: Numbers, positive: NDArray[Any], reach: float, noise: RandomState
 ) -> Any:
     # The theorem wants rows of length 1 at most and a penalty on every parameter, so the intercept is one as well: its
     # feature is constant. diffprivlib's own model leaves it out of the penalty.
@@ -152,7 +153,7 @@ def _bayes(
     labels: NDArray[Any],
     classes: tuple[Any, ...],  # noqa: ARG001 - all fits are called alike
     reach: float,
-    noise: np.random.RandomState,
+    noise: RandomState,
 ) -> Any:
     """Noisy counts, means and variances (Vaidya et al. 2013)."""
     made = diffprivlib("models").GaussianNB(
@@ -176,7 +177,7 @@ def _forest(
     labels: NDArray[Any],
     classes: tuple[Any, ...],
     reach: float,
-    noise: np.random.RandomState,
+    noise: RandomState,
 ) -> Any:
     """Random splits, and a noisy vote in each leaf; each row is in one tree (Fletcher and Islam 2017)."""
     depth = 5 if estimator.max_depth is None else estimator.max_depth
@@ -213,7 +214,7 @@ def _line(
     labels: NDArray[Any],
     classes: tuple[Any, ...],  # noqa: ARG001
     reach: float,
-    noise: np.random.RandomState,
+    noise: RandomState,
 ) -> Any:
     """The functional mechanism: noisy sums of squares and products (Zhang et al. 2012).
 

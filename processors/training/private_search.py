@@ -3,8 +3,8 @@
 from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
 import pyarrow as pa
+from numpy.random import RandomState
 
 from tidemill.processors.frames import to_model_frame
 from tidemill.processors.online_inference.scorer import Scorer
@@ -25,7 +25,7 @@ def private_search(
     target: Target,
     train: pa.Table,
     validation: pa.Table,
-    noise: np.random.RandomState,
+    noise: RandomState,
     *,
     metric: str | None = None,
 ) -> Searched:
