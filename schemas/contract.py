@@ -32,7 +32,9 @@ class Field:
     aliases: tuple[str, ...]
     has_default: bool
     default: Any
-    node: Node = attribute(compare=False, repr=False)
+    private: bool = False
+    """Whether its values are nobody's but the producer's to see: `"private": true` beside the field's name."""
+    node: Node = attribute(default=None, compare=False, repr=False)
 
 
 @dataclass(frozen=True)
@@ -148,6 +150,8 @@ class Contract:
             aliases = raw.get("aliases", [])
             if not isinstance(aliases, list) or not all(isinstance(alias, str) for alias in aliases):
                 raise SchemaError(f"aliases: expected a list of names; got {aliases!r}")
+            if not isinstance(raw.get("private", False), bool):
+                raise SchemaError(f"private: expected true or false; got {raw['private']!r}")
             return Field(
                 name=field.name,
                 avro=raw["type"],
@@ -158,6 +162,7 @@ class Contract:
                 aliases=tuple(aliases),
                 has_default=field.has_default,
                 default=field.default,
+                private=raw.get("private", False),
                 node=field.type,
             )
         except SchemaError as fault:

@@ -94,6 +94,10 @@ class Plan:
     """How long a partition of events must have been quiet before windows on other keys go on without it."""
     profile_window: int | None = None
     """How many microseconds of event time a window of P.profiles has; None where there are no profiles."""
+    hash_keys: Callable[[Sequence[bytes | None]], list[bytes | None]] | None = field(default=None, repr=False)
+    """Makes records' keys of events' keys where these are private; None where they are not."""
+    private: bool = False
+    """Whether events have private fields: then no sentence may quote what could not be read."""
     watch: Watch | None = field(default=None, repr=False)
     """How windows of events are watched for drift; None where that is not declared."""
 

@@ -16,6 +16,7 @@ from tidemill.processors.online_inference.stage import SHADOW_PREDICTIONS, Onlin
 from tidemill.processors.stage import Stage
 from tidemill.schemas.batch import Batch, Origin, Processed
 from tidemill.schemas.codec import Codec
+from tidemill.schemas.codec.verdict import BadMessage, Reason
 from tidemill.schemas.resolver import SchemaSource
 from tidemill.streams.outcomes.scored import ScoredPredictions
 from tidemill.streams.plan import LABELLED, SCORED, STAGES, Plan
@@ -143,7 +144,9 @@ class Task:
     ) -> list[Output]:
         """Take the batch through the stages; returns all that they write, and what they reject."""
         outputs: list[Output] = []
-        given = batch
+        given, shown = batch, records
+        if self.plan.hash_keys is not None and self.input_topic == self.plan.topic("events"):
+            shown = replace(records, keys=self.plan.hash_keys(records.keys))
         for stage in self._stages:
             if not len(batch):
                 break
@@ -155,7 +158,7 @@ class Task:
             outputs += [self._encode_beside(suffix, rows, records) for suffix, rows in processed.beside.items()]
             batch = processed.accepted
             if stage.name in self._written:
-                outputs += self._emit(stage.name, batch, records)
+                outputs += self._emit(stage.name, batch, shown)
         if self._profiles is not None:
             outputs += self._profiles.output(given, rejected)
         if rejected:
@@ -180,7 +183,7 @@ class Task:
         bad = [
             (fault.row, TOO_LARGE, _too_large(large[fault.row]))
             if fault.row in large
-            else (fault.row, str(fault.reason), fault.message)
+            else (fault.row, str(fault.reason), self._unread(fault))
             for fault in decoded.bad
         ]
         if self._is_source:
@@ -198,6 +201,14 @@ class Task:
         batch = batch.take(np.flatnonzero(self._is_new(batch.origin.partition, batch.origin.offset)))
         first = self.stage_names[0]
         return batch, [RejectedRow.undecodable(first, self.input_topic, records, *fault) for fault in sorted(bad)]
+
+    def _unread(self, fault: BadMessage) -> str:
+        """What is said of a message that cannot be read; of one that may have private fields, nothing of its bytes."""
+        told = fault.reason in (Reason.EMPTY_VALUE, Reason.UNKNOWN_SCHEMA)
+        if told or not self.plan.private or self.input_topic != self.plan.topic("events"):
+            return fault.message
+        name = self.plan.contracts["events"].name
+        return f"expected an event as {name} has it; what came is not told, since events have private fields"
 
     def _origin(self, records: Records, table: pa.Table, rows: NDArray[np.int64]) -> Origin:
         if self._is_source:
@@ -233,6 +244,8 @@ class Task:
     def _rejected_rows(self, stage: str, batch: Batch, processed: Processed, records: Records) -> list[RejectedRow]:
         origin = batch.origin
         source = self.input_topic if self._is_source else self.plan.topic("events")
+        # A hash is no key that an event could be sent again with: the event's own is looked up with its bytes.
+        hidden = self.plan.hash_keys is not None and not self._is_source
         return [
             RejectedRow(
                 stage,
@@ -242,7 +255,7 @@ class Task:
                 int(origin.partition[rejection.row]),
                 int(origin.offset[rejection.row]),
                 int(origin.timestamp[rejection.row]),
-                records.keys[origin.row[rejection.row]],
+                None if hidden else records.keys[origin.row[rejection.row]],
                 records.values[origin.row[rejection.row]] if self._is_source else None,
                 records.headers[origin.row[rejection.row]] if self._is_source else None,
             )

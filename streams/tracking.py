@@ -21,7 +21,6 @@ from typing import Any
 from tidemill.schemas.errors import StreamError
 from tidemill.streams.tracked import TrackedJob, TrackedTrial, aliases, environment
 
-FOLDER = Path(".tidemill") / "mlflow"
 JOB, VERSION, STATUS = "tidemill.job_id", "tidemill.version", "tidemill.status"
 _STATES = {"complete": "FINISHED", "pruned": "KILLED", "failed": "FAILED"}
 _LONGEST_PARAM = 500
@@ -37,12 +36,17 @@ _QUIET = {
 log = logging.getLogger(__name__)
 
 
-def store_uri(uri: str | None = None, folder: Path = FOLDER) -> str:
+def home() -> Path:
+    """The folder for runs where no server is named: `mlflow` in TIDEMILL_HOME, by default `.tidemill`."""
+    return Path(os.environ.get("TIDEMILL_HOME", ".tidemill")).absolute() / "mlflow"
+
+
+def store_uri(uri: str | None = None, folder: Path | None = None) -> str:
     """Where runs are kept: `uri`, else what MLFLOW_TRACKING_URI says, else an SQLite file in the folder."""
-    return uri or os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{(folder / 'mlflow.db').resolve()}"
+    return uri or os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{(folder or home()) / 'mlflow.db'}"
 
 
-def ui_command(uri: str | None = None, folder: Path = FOLDER, port: int = 5000) -> list[str]:
+def ui_command(uri: str | None = None, folder: Path | None = None, port: int = 5000) -> list[str]:
     """The command that shows the runs in a browser, on this machine only and without any network.
 
     >>> ui_command("sqlite:///runs.db")[1:]
@@ -71,10 +75,10 @@ def quiet_environment() -> dict[str, str]:
 class Tracking:
     """A pipeline's experiment and its registered model, both of the pipeline's name."""
 
-    def __init__(self, pipeline: str, uri: str | None = None, folder: Path = FOLDER) -> None:
+    def __init__(self, pipeline: str, uri: str | None = None, folder: Path | None = None) -> None:
         """`uri` is a server's or a database's; see `store_uri`. Nothing is opened before it is needed."""
-        self._pipeline, self._folder = pipeline, folder
-        self._uri = store_uri(uri, folder)
+        self._pipeline, self._folder = pipeline, (folder or home()).absolute()
+        self._uri = store_uri(uri, self._folder)
         self._local = self._uri.startswith("sqlite:")
         self._opened: Any = None
 
@@ -128,7 +132,7 @@ class Tracking:
         known = client.get_experiment_by_name(self._pipeline)
         if known is not None:
             return str(known.experiment_id)
-        where = (self._folder / "artifacts").resolve().as_uri() if self._local else None
+        where = (self._folder / "artifacts").as_uri() if self._local else None
         try:
             return str(client.create_experiment(self._pipeline, artifact_location=where))
         except Exception:
@@ -256,19 +260,17 @@ class Tracking:
         }
         for name, status in wanted.statuses.items():
             if name not in numbers:
-                source = (
-                    (self._folder / "on-the-log" / name).resolve().as_uri() if self._local else f"runs:/{name}/model"
-                )
+                source = (self._folder / "on-the-log" / name).as_uri() if self._local else f"runs:/{name}/model"
                 made = client.create_model_version(self._pipeline, source, tags={VERSION: name, STATUS: status})
                 numbers[name] = str(made.version)
             elif told.get(name) != status:
                 client.set_model_version_tag(self._pipeline, numbers[name], STATUS, status)
         now = dict(client.get_registered_model(self._pipeline).aliases)
-        for alias, name in (("champion", wanted.champion), ("challenger", wanted.challenger)):
-            if name is None and alias in now:
+        for alias, version in (("champion", wanted.champion), ("challenger", wanted.challenger)):
+            if version is None and alias in now:
                 client.delete_registered_model_alias(self._pipeline, alias)
-            elif name is not None and str(now.get(alias)) != numbers[name]:
-                client.set_registered_model_alias(self._pipeline, alias, numbers[name])
+            elif version is not None and str(now.get(alias)) != numbers[version]:
+                client.set_registered_model_alias(self._pipeline, alias, numbers[version])
 
 
 def _named(name: str) -> str:

@@ -53,10 +53,12 @@ from tidemill.processors.sanity_check import (
     present,
     unique,
 )
+from tidemill.processors.sanity_check.private_fields import hashed
 from tidemill.processors.training.candidates import Candidate, choice, integer, log_uniform, uniform
 from tidemill.processors.training.gates.declaration import Fairness, Gates
 from tidemill.processors.training.selection import decayed, last_rows, since, stratified
 from tidemill.results import Alert, Outcome, Prediction, Rejection, RetrainTrigger, TrainingJob
+from tidemill.processors.training.privacy import DifferentialPrivacy
 from tidemill.schemas.contract import Contract
 from tidemill.schemas.errors import (
     BrokerError,
@@ -80,6 +82,7 @@ __all__ = [
     "Client",
     "Contract",
     "DeclarationError",
+    "DifferentialPrivacy",
     "Drift",
     "EncodeError",
     "Events",
@@ -116,8 +119,9 @@ __all__ = [
     "fields",
     "file_table",
     "first",
-    "integer",
     "group_fairness",
+    "hashed",
+    "integer",
     "last",
     "last_rows",
     "log_uniform",

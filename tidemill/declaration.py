@@ -14,8 +14,10 @@ from tidemill.processors.duration import duration
 from tidemill.processors.frames import to_polars
 from tidemill.processors.online_inference.target import ClassLabel, Target
 from tidemill.processors.outcomes import Horizon, LabelFields, Policies, ProfileWindows
+from tidemill.processors.sanity_check.private_fields import Hashed, PrivateFields
 from tidemill.processors.sanity_check.stage import NanPolicy
 from tidemill.processors.training.candidates import Candidate, all_candidates
+from tidemill.processors.training.privacy import DifferentialPrivacy
 from tidemill.processors.training.scoring import metric_of
 from tidemill.schemas.contract import Contract
 from tidemill.schemas.derived import GUIDELINES_FIELD
@@ -36,6 +38,16 @@ def as_contract(given: ContractLike, base: Path) -> Contract:
     return Contract.load(base / given)
 
 
+def refuse_private(contract: Contract, what: str) -> None:
+    """Raise DeclarationError if a contract other than the events' has private fields: nothing would hide them."""
+    for field in contract.fields:
+        if field.private:
+            raise DeclarationError(
+                f"{contract.name}.{field.name} is private, and {what} cannot have private fields, only events can:"
+                " leave it out, or send a keyed hash"
+            )
+
+
 @dataclass(frozen=True)
 class Events:
     """What comes in: its contract, and which fields are its key, its time and its id.
@@ -44,6 +56,10 @@ class Events:
     the partition, and so what windows are kept by. `nan` says what NaN and infinity mean: "reject", "null" or
     "allow". `schema_wait`, a minute at most, is how long an event that names an unknown schema is held until that is
     published; then it is rejected.
+
+    `private` names fields that only the sanity check may see, beside those that the contract marks with
+    `"private": true`: later stages have none of them, or a keyed hash of those given as `hashed("card")` and of a
+    private key.
     """
 
     contract: ContractLike
@@ -52,6 +68,11 @@ class Events:
     id: str
     nan: NanPolicy = "reject"
     schema_wait: str | timedelta = "2s"
+    private: Sequence[str | Hashed] = ()
+
+    def private_fields(self, contract: Contract) -> PrivateFields:
+        """The contract's private fields and those declared; raises DeclarationError if one cannot be."""
+        return PrivateFields.of(contract, self.private, key=self.key, fixed=(self.id, self.time))
 
     @property
     def schema_wait_seconds(self) -> float:
@@ -133,6 +154,7 @@ class Labels:
 
     def check(self, contract: Contract) -> None:
         """Raise DeclarationError or SchemaError unless the fields can serve."""
+        refuse_private(contract, "labels")
         assert (self.policies, self.horizon) is not None
         kinds: dict[str, tuple[str, Sequence[Callable[[pa.DataType], bool]]]] = {
             "id": ("text or an integer", (pa.types.is_string, pa.types.is_integer)),
@@ -232,7 +254,8 @@ class Model:
 
     A training job tries the estimator, the `candidates` beside it and the simple baseline: `search_trials` sets of
     parameters in all, drawn with `seed`, for the best `metric` ("log_loss", "brier", "accuracy", "auc"; for numbers
-    "mae", "rmse"), which is log-loss or the mean absolute error if nothing is said.
+    "mae", "rmse"), which is log-loss or the mean absolute error if nothing is said. With `privacy` it is fitted with
+    differential privacy, once and as declared: each further look at the rows would cost privacy as well.
     """
 
     estimator: Any
@@ -243,6 +266,7 @@ class Model:
     search_trials: int = 20
     metric: str | None = None
     seed: int = 0
+    privacy: DifferentialPrivacy | None = None
 
     @property
     def deadline_seconds(self) -> float:
@@ -260,7 +284,7 @@ class Model:
         metric_of(self.metric, target)
         return target
 
-    def check(self, features: pa.Schema) -> None:
+    def check(self, features: pa.Schema, *, classes: bool = True) -> None:
         """Raise DeclarationError unless the named features exist and have a type that models can use."""
         if not self.features:
             raise DeclarationError("Model(features=[...]): name at least one feature")
@@ -289,3 +313,13 @@ class Model:
                 raise DeclarationError(
                     f"feature {name!r} is {kind}; a model takes numbers, booleans and text: make one by an expression"
                 )
+        if self.privacy is not None:
+            self._check_private(self.privacy, features, classes)
+
+    def _check_private(self, privacy: DifferentialPrivacy, features: pa.Schema, classes: bool) -> None:
+        from tidemill.processors.training.private_models import require_private
+
+        if self.candidates:
+            raise DeclarationError("Model(privacy=..., candidates=...): every fit costs privacy; declare one estimator")
+        require_private(self.estimator, classes=classes)
+        privacy.check(features, self.features, classes=classes)

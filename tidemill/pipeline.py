@@ -6,6 +6,7 @@ import re
 import sys
 from collections.abc import Mapping, Sequence
 from datetime import timedelta
+from functools import cache
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,8 @@ from typing import Any
 import pyarrow as pa
 
 from tidemill.access import Access
-from tidemill.declaration import Events, Labels, Model, Profiles, as_contract
+from tidemill.declaration import Events, Labels, Model, Profiles, as_contract, refuse_private
+from tidemill.hash_key import hash_key
 from tidemill.processors.drift.declaration import Drift, check_policy, default_policy
 from tidemill.processors.drift.policy import DriftPolicy
 from tidemill.processors.duration import duration
@@ -28,6 +30,7 @@ from tidemill.processors.outcomes import LabelIntake, Outcomes
 from tidemill.processors.retraining import Retrain
 from tidemill.processors.rollout.declaration import Rollout
 from tidemill.processors.sanity_check import Check, SanityCheck
+from tidemill.processors.sanity_check.private_fields import Digest, PrivateFields, hash_keys, keyed_hash
 from tidemill.processors.stage import Stage
 from tidemill.processors.training.gates.declaration import Gates
 from tidemill.schemas.arrow_types import generate
@@ -113,8 +116,10 @@ class Pipeline:
         # Paths in a pipeline file are relative to that file, however it is loaded.
         caller = sys._getframe(1).f_globals.get("__file__")
         self.base = Path(base) if base is not None else Path(caller).parent if caller else Path.cwd()
+        contract = as_contract(events.contract, self.base)
+        self.private = events.private_fields(contract)
         self.contract = event_contract(
-            as_contract(events.contract, self.base), key=events.key, time=events.time, event_id=events.id
+            self.private.marked(contract), key=events.key, time=events.time, event_id=events.id
         )
         self.labels_contract = (
             label_contract(as_contract(labels.contract, self.base), labels.id, _guidelines(labels, self.base))
@@ -193,8 +198,12 @@ class Pipeline:
         description = self._describe(hashes)
         digest = hashlib.sha256(json.dumps(description, sort_keys=True, default=str).encode()).hexdigest()[:12]
 
+        secret = cache(lambda: keyed_hash(hash_key()))
+
         def make_stages() -> Sequence[Stage]:
-            stages = (self._sanity_check(), *split(self._enrichment(tables, digest)), OnlineInference(target))
+            # Without a key a worker does not start; to declare a pipeline and to send events none is needed.
+            keyed = secret() if self.private.hashed else None
+            stages = (self._sanity_check(keyed), *split(self._enrichment(tables, digest)), OnlineInference(target))
             if not self.joins_labels or self.labels is None or self.labels_contract is None:
                 return stages
             return (*stages, LabelIntake(self.labels_contract, self.labels.fields, target))
@@ -202,10 +211,11 @@ class Pipeline:
         if self.model is not None:
             self.gates.check(self._enrichment(tables, digest).schema.names, target)
         self._sanity_check()
+        self._refuse_private(tables)
         enrichment, inference = self._enrichment(tables, digest), OnlineInference(target)
         features = enrichment.schema
         if self.model is not None:
-            self.model.check(features)
+            self.model.check(features, classes=bool(target.classes))
         namespace = "tidemill." + re.sub(r"\W", "_", self.name)
         contracts = {
             "events": self.contract,
@@ -252,23 +262,51 @@ class Pipeline:
             idle_seconds=self.idle_seconds,
             make_outcomes=(lambda: self._outcomes(features, target)) if self.joins_labels else None,
             profile_window=None if self.profiles is None else self.profiles.windows(features).window,
+            hash_keys=(lambda keys: hash_keys(keys, secret())) if self._key_is_private else None,
+            private=bool(self.private),
             watch=self._watch(target, self.model.features if self.model else ()),
         )
 
-    def _sanity_check(self) -> SanityCheck:
+    @property
+    def _key_is_private(self) -> bool:
+        return self.events.key in self.private.names
+
+    def _sanity_check(self, digest: Digest | None = None) -> SanityCheck:
         events = self.events
         return SanityCheck(
-            self.contract, event_id=events.id, event_time=events.time, checks=self.checks, nan=events.nan
+            self.contract,
+            event_id=events.id,
+            event_time=events.time,
+            checks=self.checks,
+            nan=events.nan,
+            private=self.private,
+            digest=digest,
         )
 
-    def _checked(self) -> Contract:
-        """What features are made of: the event, with the flags of its checks."""
-        return flagged_contract(self.contract, [flag.name for flag in self._sanity_check().flags])
+    def _checked(self, private: PrivateFields | None = None) -> Contract:
+        """What features are made of: the event without what is private, with the flags of its checks."""
+        flagged = flagged_contract(self.contract, [flag.name for flag in self._sanity_check().flags])
+        return (self.private if private is None else private).shown(flagged)
 
-    def _enrichment(self, tables: Mapping[str, ReferenceTable], version: str) -> FeatureEnrichment:
+    def _refuse_private(self, tables: Mapping[str, ReferenceTable]) -> None:
+        """Raise DeclarationError if a feature, a window or a lookup reads a private field that is not hashed."""
+        if not self.private.dropped:
+            return
+        plan = self._enrichment(tables, "", self._checked(PrivateFields((), self.private.hashed))).plan
+        read = plan.event_columns | set(plan.hops) | {field.name for field in plan.features}
+        shown = sorted(read & set(self.private.dropped))
+        if shown:
+            raise DeclarationError(
+                f"a feature reads {shown[0]!r}, which is private in {self.contract.name}, and features are not: do"
+                f" without it, or have its keyed hash by Events(private=[tm.hashed({shown[0]!r})])"
+            )
+
+    def _enrichment(
+        self, tables: Mapping[str, ReferenceTable], version: str, checked: Contract | None = None
+    ) -> FeatureEnrichment:
         return FeatureEnrichment(
             self.features,
-            self._checked(),
+            checked or self._checked(),
             id_field=self.events.id,
             key_field=self.events.key,
             time_field=self.events.time,
@@ -308,6 +346,7 @@ class Pipeline:
                 tables[declared.name], hashes[declared.name] = load_file_table(declared, self.base)
                 continue
             contract = as_contract(declared.contract, self.base)
+            refuse_private(contract, "reference tables")
             tables[declared.name] = ReferenceTable(declared.name, contract.arrow, declared.key, version=0)
             in_topics.append(
                 streams_plan.TopicTable(f"{self.name}.table-{declared.name}", contract, tables[declared.name])
@@ -325,6 +364,8 @@ class Pipeline:
             "checks": [check.describe() for check in self.checks],
             "features": [feature.describe() for feature in self.features],
             "tables": dict(tables),
+            # Where nothing is private, a pipeline keeps the version that it had before there was such a thing.
+            **({"private": [self.private.dropped, self.private.hashed]} if self.private else {}),
         }
 
 

@@ -1,6 +1,6 @@
 """The checks that a contract carries in itself: constraints beside its fields, and sound numbers."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Set
 from datetime import date
 from typing import Literal
 
@@ -38,6 +38,7 @@ class ContractCheck:
 
     def __init__(self, contract: Contract) -> None:
         self._checks = contract_checks(contract)
+        self._private = frozenset(field.name for field in contract.fields if field.private)
 
     def faults(self, table: pa.Table) -> list[Rejection]:
         """The rows that fail, by check and then by row."""
@@ -46,14 +47,31 @@ class ContractCheck:
         for given in self._checks:
             assert given.ok is not None
             bad = frame.select(given.ok.fill_null(value=True)).to_series().not_().arg_true()
-            found += [Rejection(row, given.reason, describe_failure(table, row, given, given.fields)) for row in bad]
+            found += [self._fault(table, row, given) for row in bad]
         return found
 
+    def _fault(self, table: pa.Table, row: int, given: Check) -> Rejection:
+        said = describe_failure(table, row, given, given.fields, private=self._private)
+        return Rejection(row, given.reason, said)
 
-def describe_failure(table: pa.Table, row: int, given: Check, fields: Iterable[str], raised: str | None = None) -> str:
-    """What was expected of a row, and what it holds; `raised` says why the check could not be computed for it."""
+
+def describe_failure(
+    table: pa.Table,
+    row: int,
+    given: Check,
+    fields: Iterable[str],
+    raised: str | None = None,
+    private: Set[str] = frozenset(),
+) -> str:
+    """What was expected of a row, and what it holds; `raised` says why the check could not be computed for it.
+
+    What `private` fields hold is not told, nor why a check of theirs could not be computed: that may quote them.
+    """
+    fields = list(fields)
+    if raised is not None and not private.isdisjoint(fields):
+        raised = "why is private"
     but = "" if raised is None else f", which could not be computed ({raised})"
-    got = ", ".join(f"{name}={_show(table[name][row])}" for name in fields)
+    got = ", ".join(f"{name}={'(private)' if name in private else _show(table[name][row])}" for name in fields)
     return f"expected {given.expected}{but}, got {got} (check {given.name})"
 
 

@@ -14,12 +14,14 @@ from tidemill.processors.sanity_check.checks import CUSTOM, EVENT_TIME, RECORD_T
 from tidemill.processors.sanity_check.constraints import NanPolicy as NanPolicy
 from tidemill.processors.sanity_check.constraints import calendar_range, contract_checks, describe_failure
 from tidemill.processors.sanity_check.evaluation import Evaluation, Outcome
+from tidemill.processors.sanity_check.private_fields import Digest, PrivateFields
 from tidemill.processors.sanity_check.seen_ids import SeenIds
 from tidemill.processors.stage import Store
 from tidemill.schemas.batch import Batch, Origin, Processed, Rejection
 from tidemill.schemas.contract import Contract
 from tidemill.schemas.errors import DeclarationError, nearest
 
+NOTHING_PRIVATE = PrivateFields()
 _NEVER = np.iinfo(np.int64).min
 _MICROS = {"s": 1_000_000, "ms": 1_000, "us": 1}
 _EARLIEST, _LATEST = calendar_range(pa.timestamp("us"))
@@ -47,9 +49,13 @@ class SanityCheck:
         event_time: str,
         checks: Sequence[Check] = (),
         nan: NanPolicy = "reject",
+        private: PrivateFields = NOTHING_PRIVATE,
+        digest: Digest | None = None,
     ) -> None:
+        """`private` fields are checked, and then dropped or hashed by `digest`; no sentence quotes them."""
         self._contract = contract
         self._id, self._time, self._nan = event_id, event_time, nan
+        self._private, self._digest = private, digest
         known = contract.arrow.names
         for given in checks:
             for field in given.fields:
@@ -117,7 +123,10 @@ class SanityCheck:
         for flag in self.flags:
             marks = verdict.flagged.get(flag.name, np.zeros(len(batch), dtype=bool))
             batch = batch.with_table(batch.table.append_column(flag, pa.array(marks)))
-        return Processed(batch.take(np.flatnonzero(verdict.good)), rejections, verdict.warnings)
+        accepted = batch.take(np.flatnonzero(verdict.good))
+        if self._private:
+            accepted = accepted.with_table(self._private.hide(accepted.table, self._digest))
+        return Processed(accepted, rejections, verdict.warnings)
 
     def _frame(self, batch: Batch) -> pl.DataFrame:
         """What the checks read."""
@@ -167,7 +176,7 @@ class SanityCheck:
 
     def _reject(self, batch: Batch, row: int, given: Check, raised: str | None) -> Rejection:
         fields = given.fields or tuple(dict.fromkeys([self._id, self._time]))
-        message = describe_failure(batch.table, row, given, fields, raised)
+        message = describe_failure(batch.table, row, given, fields, raised, self._private.names)
         if not given.fields:
             message += f" in a record sent at {np.datetime64(int(batch.origin.timestamp[row]), 'ms')}Z"
         return Rejection(row, given.reason, message)

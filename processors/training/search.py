@@ -129,7 +129,7 @@ def search(
     made = _trials(record, candidates)
     best = _best(first, made, figure)
     estimators = {BASELINE: guess} | {candidate.name: candidate.estimator for candidate in candidates}
-    whole = to_model_frame(train, names), _labels(train), _weights(train)
+    whole = to_model_frame(train, names), labels_of(train), _weights(train)
     assert best.score is not None
     assert first.score is not None
     return Searched(
@@ -235,7 +235,7 @@ def _rungs(
 ) -> list[Rung]:
     if train.num_rows < LEAST_ROWS:
         raise ModelError(f"expected labelled events to train on, found {train.num_rows}; widen the stretch")
-    if target.classes and len(np.unique(_labels(train))) == 1:
+    if target.classes and len(np.unique(labels_of(train))) == 1:
         raise ModelError(f"all {train.num_rows} events to train on have one label; widen the stretch")
     timed = {"event_time", "label_time"} <= set(train.column_names)
     if folds is None:
@@ -256,12 +256,16 @@ def _rungs(
 
 
 def _teaches(target: Target, rows: pa.Table) -> bool:
-    return rows.num_rows >= LEAST_ROWS and (not target.classes or len(np.unique(_labels(rows))) > 1)
+    return rows.num_rows >= LEAST_ROWS and (not target.classes or len(np.unique(labels_of(rows))) > 1)
 
 
 def _rung(features: list[str], fit: pa.Table, measure: pa.Table) -> Rung:
     return Rung(
-        to_model_frame(fit, features), _labels(fit), _weights(fit), to_model_frame(measure, features), _labels(measure)
+        to_model_frame(fit, features),
+        labels_of(fit),
+        _weights(fit),
+        to_model_frame(measure, features),
+        labels_of(measure),
     )
 
 
@@ -305,7 +309,8 @@ def _mean(figures: Sequence[float], rungs: Sequence[Rung]) -> float:
     return float(np.average(figures, weights=[len(rung.happened) for rung in rungs[: len(figures)]]))
 
 
-def _labels(table: pa.Table) -> NDArray[Any]:
+def labels_of(table: pa.Table) -> NDArray[Any]:
+    """The column `label` as an array."""
     values: NDArray[Any] = table["label"].to_numpy(zero_copy_only=False)
     return values
 

@@ -102,6 +102,8 @@ class Encoder:
             raise
 
     def _error(self, row: int | None, field: Field, got: str) -> EncodeError:
+        if field.private and row is not None:
+            got = "another, which is private"
         place = "" if row is None else f"row {row}, "
         null = " or null" if field.nullable else ""
         return EncodeError(

@@ -35,6 +35,9 @@ def _column(contract: Contract, field: Field, rows: Sequence[Mapping[str, Any]])
             place = f"{contract.name}, row {row}, field {field.name!r}"
             value = given.get(field.name)
             got = f"got {brief(value)} ({type(value).__name__})" if field.name in given else "it is missing"
+            if field.private and field.name in given:
+                # What is wrong within a value may quote a part of it.
+                raise EncodeError(f"{place}: expected {field.arrow}; got another, which is private") from None
             raise EncodeError(f"{place}: expected {fault}; {got}") from None
     return pa.array(values, field.arrow)
 

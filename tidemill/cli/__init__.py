@@ -16,7 +16,10 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-_COMMANDS = ("run", "control", "jobs", "data", "training", "models", "report", "proof", "replay", "demo", "archive")
+_COMMANDS = (
+    *("run", "control", "jobs", "archive", "data", "training", "tracking", "models"),
+    *("report", "proof", "replay", "demo"),
+)
 for _module in _COMMANDS:
     importlib.import_module(f"tidemill.cli.{_module}").register(app)
 for _module in ("broker", "topics", "schemas", "rejected", "labels", "alerts", "access", "datasets"):

@@ -1,0 +1,1 @@
+../../tidemill/hash_key.py
