@@ -39,6 +39,7 @@ from tidemill.processors.feature_enrichment import (
     topic_table,
     window,
 )
+from tidemill.processors.learning import Learning
 from tidemill.processors.sanity_check import (
     between,
     check,
@@ -78,6 +79,7 @@ __all__ = [
     "Events",
     "IncompatibleSchema",
     "Labels",
+    "Learning",
     "Model",
     "ModelError",
     "Outcome",

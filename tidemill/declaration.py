@@ -12,6 +12,7 @@ import pyarrow as pa
 from tidemill.annotators import Annotators
 from tidemill.processors.duration import duration
 from tidemill.processors.frames import to_polars
+from tidemill.processors.learning import Learning
 from tidemill.processors.online_inference.target import ClassLabel, Target
 from tidemill.processors.outcomes import Horizon, LabelFields, Policies, ProfileWindows
 from tidemill.processors.sanity_check.stage import NanPolicy
@@ -227,12 +228,15 @@ class Model:
 
     `deadline`, a minute at most, is how long the model may take for a batch: when it is over, the batch's events are
     rejected as `model_deadline`, and so are those that come until that call has returned.
+
+    With `learning` the estimator, one of River's, learns from each outcome in the stream: `tidemill learn` runs it.
     """
 
     estimator: Any
     features: Sequence[str]
     prior: float | Mapping[Any, float] | None = None
     deadline: str | timedelta = "30s"
+    learning: Learning | None = None
 
     @property
     def deadline_seconds(self) -> float:
@@ -252,6 +256,8 @@ class Model:
                 f"Model(deadline=...) holds a partition back: expected at most {_LONGEST_DEADLINE} s, got"
                 f" {self.deadline!r}"
             )
+        if self.learning is not None:
+            self.learning.check(self.estimator)
         for name in self.features:
             if name not in features.names:
                 raise DeclarationError(
