@@ -44,6 +44,7 @@ _NUMPY = frozenset(
         ("numpy._core.numeric", "_frombuffer"),
     }
 )
+_RANDOM = "random"
 _BUILTINS = frozenset({"bool", "complex", "dict", "float", "frozenset", "int", "list", "set", "str", "tuple"})
 _COLLECTIONS = frozenset({"Counter", "OrderedDict", "defaultdict", "deque"})
 
@@ -51,6 +52,17 @@ _COLLECTIONS = frozenset({"Counter", "OrderedDict", "defaultdict", "deque"})
 def is_river(model: Any) -> bool:
     """Whether a model learns and answers one row at a time, as River's do."""
     return hasattr(model, "learn_one")
+
+
+def dump_repeatably(model: Any) -> bytes:
+    """Store a River model so that two which have learned the same are the same bytes.
+
+    Parts that River makes while it learns hold generators that are seeded by chance, and draw nothing from them for
+    learning; they are stored as if seeded by zero.
+    """
+    file = io.BytesIO()
+    _Writer(file, protocol=5).dump(model)
+    return file.getvalue()
 
 
 def load_checked(data: bytes) -> Any:
@@ -78,6 +90,24 @@ def load_checked(data: bytes) -> Any:
         reader.require_unchanged()
 
 
+class _Writer(pickle.Pickler):
+    def reducer_override(self, obj: Any) -> Any:
+        """Give an unseeded generator's owner another one."""
+        if not type(obj).__module__.startswith("river.") or isinstance(obj, type):
+            return NotImplemented
+        state = getattr(obj, "__dict__", {})
+        generator = state.get("_rng")
+        if generator is None or state.get("seed") is not None or type(generator) is not _random().Random:
+            return NotImplemented
+        make, given, _, *more = obj.__reduce_ex__(5)
+        return (make, given, state | {"_rng": _random().Random(0)}, *more)
+
+
+def _random() -> Any:
+    # By name, since nothing here draws from it.
+    return importlib.import_module(_RANDOM)
+
+
 class _Reader(pickle.Unpickler):
     def __init__(self, file: io.BytesIO) -> None:
         super().__init__(file)
@@ -102,8 +132,7 @@ class _Reader(pickle.Unpickler):
         if (module, name) in (("functools", "partial"), ("copy", "deepcopy")):
             return functools.partial if name == "partial" else copy.deepcopy
         if (module, name) == ("random", "Random"):
-            # A seeded generator; imported by name, since nothing here draws from it.
-            return importlib.import_module(module).Random
+            return _random().Random
         return _river_class(module, name)
 
     def require_unchanged(self) -> None:

@@ -20,6 +20,7 @@ from sklearn.metrics import mean_absolute_error, mean_squared_error
 from tidemill.processors.frames import to_model_frame
 from tidemill.processors.learning import Learning
 from tidemill.processors.online_inference.artefact import Artefact, dump_model, load_model
+from tidemill.processors.online_inference.checked_pickle import dump_repeatably
 from tidemill.processors.online_inference.scorer import rows_of, score_one
 from tidemill.processors.online_inference.target import Target
 from tidemill.processors.training.arrivals import KNOWN, OFFSET, PARTITION
@@ -193,7 +194,7 @@ class Learner:
             )
         progress.rows += len(labels)
         made = Version(
-            dump_model(self.model),
+            Artefact(dump_repeatably(self.model), "pickle"),
             dict(sorted(progress.offsets.items())),
             progress.rows,
             len(labels),
