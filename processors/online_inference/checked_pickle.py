@@ -176,11 +176,10 @@ def _river_class(module: str, name: str) -> Any:
         or not name.isidentifier()
     ):
         return None
+    importlib.import_module("river")
     try:
         found = getattr(importlib.import_module(module), name, None)
-    except ModuleNotFoundError as error:
-        if error.name == "river":
-            raise
+    except ModuleNotFoundError:
         return None
     # What a module has imported from elsewhere is not its own.
     return found if isinstance(found, type) and found.__module__.startswith("river.") else None

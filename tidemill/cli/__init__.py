@@ -16,7 +16,19 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for _module in ("run", "control", "data", "training", "learn", "models", "report", "proof", "replay", "demo"):
+for _module in (
+    "run",
+    "control",
+    "data",
+    "training",
+    "learn",
+    "explain",
+    "models",
+    "report",
+    "proof",
+    "replay",
+    "demo",
+):
     importlib.import_module(f"tidemill.cli.{_module}").register(app)
 for _module in ("broker", "topics", "schemas", "rejected", "labels", "alerts", "access"):
     app.add_typer(importlib.import_module(f"tidemill.cli.{_module}").app, name=_module)
