@@ -1,6 +1,16 @@
 """A learner on a real broker: killed and started again it publishes the same versions; and what is said of an event."""
 
+import json
+import os
+import subprocess
+import sys
+import time
 from datetime import UTC, datetime, timedelta
+
+import psutil
+import pytest
+
+from tidemill.loading import load_pipeline
 
 SOURCE = """
 import polars as pl
