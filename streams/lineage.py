@@ -207,7 +207,8 @@ def run_event(state: State, run: JobRun, now: datetime) -> bytes:
         outputs=[ol.dataset(given, output=True) for given in run.outputs],
         producer=PRODUCER,
     )
-    return ol.to_json(event)
+    made: bytes = ol.to_json(event)
+    return made
 
 
 def _plain(value: Mapping[str, Any]) -> dict[str, Any]:

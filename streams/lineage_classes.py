@@ -41,11 +41,11 @@ class Classes:
             facets["tidemill_source"] = self._facet(DatasetFacet, "Source", dict(given.facts))
         if output:
             counted = OutputStatisticsOutputDatasetFacet(rowCount=given.rows, producer=self._producer)
-            more = {} if given.rows is None else {"outputStatistics": counted}
-            return OutputDataset(namespace=given.namespace, name=given.name, facets=facets, outputFacets=more)
-        counted = InputStatisticsInputDatasetFacet(rowCount=given.rows, producer=self._producer)
-        more = {} if given.rows is None else {"inputStatistics": counted}
-        return InputDataset(namespace=given.namespace, name=given.name, facets=facets, inputFacets=more)
+            written: dict[str, Any] = {} if given.rows is None else {"outputStatistics": counted}
+            return OutputDataset(namespace=given.namespace, name=given.name, facets=facets, outputFacets=written)
+        seen = InputStatisticsInputDatasetFacet(rowCount=given.rows, producer=self._producer)
+        read: dict[str, Any] = {} if given.rows is None else {"inputStatistics": seen}
+        return InputDataset(namespace=given.namespace, name=given.name, facets=facets, inputFacets=read)
 
     def to_json(self, event: Any) -> bytes:
         """The event as it is sent."""

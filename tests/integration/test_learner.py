@@ -88,10 +88,10 @@ print(*made)
 """
 
 
-def wait_for(holds, what, seconds=120):
+def wait_for(holds, what, seconds=150):
     deadline = time.monotonic() + seconds
     while not (answer := holds()):
-        assert time.monotonic() < deadline, f"waited {seconds} s until {what}"
+        assert time.monotonic() < deadline, f"waited {seconds} s until {what()}"
         time.sleep(0.1)
     return answer
 
@@ -107,7 +107,7 @@ def mill(make_mill):
         labels = [{"id": o["id"], "paid": o["amount"] > 500, "at": o["at"] + timedelta(minutes=7)} for o in sent]
         client.send_labels(labels)
         client.flush()
-        wait_for(lambda: len(made.read("outcomes")) >= COUNT, "all labels are joined")
+        wait_for(lambda: len(made.read("outcomes")) >= COUNT, lambda: "all labels are joined")
         yield made
 
 
@@ -129,11 +129,11 @@ def start(mill):
 def test_a_learner_that_is_killed_publishes_the_same_versions(mill):
     process = start(mill)
     try:
-        wait_for(lambda: len(announced(mill)) >= 2, f"there are two versions:\n{mill.log()[-2000:]}")
+        wait_for(lambda: len(announced(mill)) >= 2, lambda: f"there are two versions:\n{announced(mill)} {mill.log()[-4000:]}")
         for child in psutil.Process(process.pid).children():
             child.kill()
         # Its supervisor starts another one, which goes on.
-        wait_for(lambda: len(announced(mill)) >= 10, f"there are ten versions:\n{mill.log()[-2000:]}")
+        wait_for(lambda: len(announced(mill)) >= 10, lambda: f"there are ten versions:\n{announced(mill)} {mill.log()[-4000:]}")
     finally:
         process.terminate()
         assert process.wait(60) == 0

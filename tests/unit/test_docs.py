@@ -340,6 +340,7 @@ def test_every_generated_field_is_in_the_reference():
         (tm.Labels, "pipeline"),
         (tm.Profiles, "pipeline"),
         (tm.Model, "pipeline"),
+        (tm.Learning, "pipeline"),
         (tm.Annotators, "labels"),
     ],
 )
