@@ -40,6 +40,7 @@ from tidemill.processors.feature_enrichment import (
     topic_table,
     window,
 )
+from tidemill.processors.learning import Learning
 from tidemill.processors.retraining import Retrain
 from tidemill.processors.rollout.declaration import Rollout
 from tidemill.processors.sanity_check import (
@@ -56,9 +57,9 @@ from tidemill.processors.sanity_check import (
 from tidemill.processors.sanity_check.private_fields import hashed
 from tidemill.processors.training.candidates import Candidate, choice, integer, log_uniform, uniform
 from tidemill.processors.training.gates.declaration import Fairness, Gates
+from tidemill.processors.training.privacy import DifferentialPrivacy
 from tidemill.processors.training.selection import decayed, last_rows, since, stratified
 from tidemill.results import Alert, Outcome, Prediction, Rejection, RetrainTrigger, TrainingJob
-from tidemill.processors.training.privacy import DifferentialPrivacy
 from tidemill.schemas.contract import Contract
 from tidemill.schemas.errors import (
     BrokerError,
@@ -90,6 +91,7 @@ __all__ = [
     "Gates",
     "IncompatibleSchema",
     "Labels",
+    "Learning",
     "Model",
     "ModelError",
     "Outcome",

@@ -12,6 +12,7 @@ import pyarrow as pa
 from tidemill.annotators import Annotators
 from tidemill.processors.duration import duration
 from tidemill.processors.frames import to_polars
+from tidemill.processors.learning import Learning
 from tidemill.processors.online_inference.target import ClassLabel, Target
 from tidemill.processors.outcomes import Horizon, LabelFields, Policies, ProfileWindows
 from tidemill.processors.sanity_check.private_fields import Hashed, PrivateFields
@@ -256,6 +257,7 @@ class Model:
     parameters in all, drawn with `seed`, for the best `metric` ("log_loss", "brier", "accuracy", "auc"; for numbers
     "mae", "rmse"), which is log-loss or the mean absolute error if nothing is said. With `privacy` it is fitted with
     differential privacy, once and as declared: each further look at the rows would cost privacy as well.
+    With `learning` the estimator, one of River's, learns from each outcome in the stream: `tidemill learn` runs it.
     """
 
     estimator: Any
@@ -267,6 +269,7 @@ class Model:
     metric: str | None = None
     seed: int = 0
     privacy: DifferentialPrivacy | None = None
+    learning: Learning | None = None
 
     @property
     def deadline_seconds(self) -> float:
@@ -298,6 +301,8 @@ class Model:
                 f"Model(deadline=...) holds a partition back: expected at most {_LONGEST_DEADLINE} s, got"
                 f" {self.deadline!r}"
             )
+        if self.learning is not None:
+            self.learning.check(self.estimator)
         for name in self.features:
             if name not in features.names:
                 raise DeclarationError(

@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ from tidemill.schemas.codec import Codec
 from tidemill.schemas.errors import DeclarationError, ModelError, nearest
 from tidemill.streams.alerts import alert_row, decode_alerts, encode_alert
 from tidemill.streams.history import between
-from tidemill.streams.memory import MemoryLog, MemoryReader, MemorySender, MemoryStream
+from tidemill.streams.memory import MemoryLog, MemoryReader, MemorySender, MemoryStream, MemoryTransactions
 from tidemill.streams.memory_worker import MemoryWorker
 from tidemill.streams.models import announce
 from tidemill.streams.outcomes.status import LabelStatus, label_status
@@ -239,6 +240,46 @@ class Driver:
             force=force,
         )
         self._served(made)
+        return made
+
+    def learn(self, *, force: bool = False) -> list[Mapping[str, Any]]:
+        """Learn the outcomes so far as `tidemill learn` does, killed and started again between two calls.
+
+        Returns the announcements of the versions that it has published.
+
+        Raises:
+            DeclarationError: the pipeline has no model that learns in the stream.
+
+        """
+        from tidemill.learning import learning_model
+        from tidemill.processors.training.learner import Version
+        from tidemill.streams.learner import OneLearner, StreamLearner, no_better, publisher
+
+        model, made = learning_model(self.pipeline), list[Mapping[str, Any]]()
+        models = self._topic("models")
+        publish = publisher(
+            self.plan, model, lambda: OneLearner(models, MemorySender(self.log), MemoryTransactions(self.log))
+        )
+
+        def note(version: Version) -> Mapping[str, Any]:
+            made.append(publish(version))
+            return made[-1]
+
+        learner = StreamLearner(
+            self.plan,
+            model,
+            MemoryReader(self.log),
+            self._schemas,
+            MemoryStream(self.log, models),
+            note,
+            refuse=(lambda version: None) if force else no_better,  # noqa: ARG005
+            # Nothing is ever under way, so that no partition need be waited for.
+            clock=count(0, 10**6).__next__,
+        )
+        while learner.step():
+            pass
+        if made:
+            self._served(made[-1])
         return made
 
     def _served(self, announcement: Mapping[str, Any]) -> str:

@@ -1,5 +1,8 @@
 """A model as bytes: stored with skops, verified by hash, loaded only if its types are known or its hash trusted.
 
+River's models are stored as pickles: skops turns the keys of their tables into text. Such a pickle is loaded if all
+that it names is River's own, see `checked_pickle`.
+
 skops is imported only by who needs it: it brings all of scikit-learn, seconds that most commands need not spend.
 """
 
@@ -10,6 +13,7 @@ from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from typing import Any
 
+from tidemill.processors.online_inference.checked_pickle import is_river, load_checked
 from tidemill.processors.parts import joined, split
 from tidemill.schemas.errors import ModelError
 
@@ -57,12 +61,14 @@ class Artefact:
 
 
 def dump_model(model: Any) -> Artefact:
-    """Store a fitted model; with skops, and as a pickle only if skops cannot load what it wrote.
+    """Store a fitted model; with skops, and as a pickle if it is River's, or skops cannot load what it wrote.
 
     Raises:
         ModelError: neither can store it.
 
     """
+    if is_river(model):
+        return Artefact(_pickled(model), "pickle")
     skops = importlib.import_module("skops.io")
     unsupported = importlib.import_module("skops.io.exceptions").UnsupportedTypeException
     try:
@@ -82,7 +88,8 @@ def load_model(artefact: Artefact, expected_sha256: str, trusted: Collection[str
     """Load a model whose bytes are those announced.
 
     No code of the artefact runs before its hash was compared. A skops file may hold the types that skops knows to be
-    harmless; any other, and every pickle, is loaded only if the operator has listed the hash in `trusted`.
+    harmless, and a pickle what River's models consist of; any other is loaded only if the operator has listed the hash
+    in `trusted`.
 
     Raises:
         ModelError: the bytes are not those announced, the operator has not trusted them, or they are no model.
@@ -97,7 +104,10 @@ def load_model(artefact: Artefact, expected_sha256: str, trusted: Collection[str
     how = f"if you know who trained it, start with --trust-model {artefact.sha256}"
     if artefact.format == "pickle":
         if not approved:
-            raise ModelError(f"the model is a pickle, which can run any code when it is loaded; {how}")
+            try:
+                return load_checked(model)
+            except ModelError as error:
+                raise ModelError(f"a pickle can run any code when it is loaded, and {error}; {how}") from None
         # The operator has trusted this very hash.
         return _opened(lambda: pickle.loads(model), "pickle")  # noqa: S301
     if artefact.format != "skops":

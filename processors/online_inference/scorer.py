@@ -144,12 +144,11 @@ def _in_order(values: Any) -> Any:
 def _adapter(model: Any, target: Target) -> Callable[[pd.DataFrame], Scores]:
     if target.classes and hasattr(model, "predict_proba"):
         return _probabilities(model, target.classes)
-    if target.classes and hasattr(model, "predict_proba_one"):
-        return lambda frame: np.array([_by_class(model.predict_proba_one(row), target.classes) for row in _rows(frame)])
     if not target.classes and hasattr(model, "predict"):
         return lambda frame: np.asarray(model.predict(frame), dtype=np.float64).reshape(-1, 1)
-    if not target.classes and hasattr(model, "predict_one"):
-        return lambda frame: np.array([[model.predict_one(row)] for row in _rows(frame)], dtype=np.float64)
+    if hasattr(model, "predict_proba_one" if target.classes else "predict_one"):
+        one = score_one(model, target)
+        return lambda frame: np.array([one(row) for row in rows_of(frame)], dtype=np.float64)
     wanted = "predict_proba or predict_proba_one" if target.classes else "predict or predict_one"
     raise ModelError(f"expected a model with {wanted}, got {type(model).__name__}")
 
@@ -170,6 +169,13 @@ def _probabilities(model: Any, classes: Sequence[Any]) -> Callable[[pd.DataFrame
     return call
 
 
+def score_one(model: Any, target: Target) -> Callable[[dict[Any, Any]], list[float]]:
+    """How River's models answer one row: the classes' probabilities in declared order, or the predicted number."""
+    if target.classes:
+        return lambda row: _by_class(model.predict_proba_one(row), target.classes)
+    return lambda row: [model.predict_one(row)]
+
+
 def _by_class(answer: dict[Any, float], classes: Sequence[Any]) -> list[float]:
     """River leaves out classes that it has not met; before the first one it knows nothing, so all are alike."""
     if not answer:
@@ -186,6 +192,7 @@ def _require_known(learnt: Sequence[Any], classes: Sequence[Any]) -> None:
         )
 
 
-def _rows(frame: pd.DataFrame) -> list[dict[Any, Any]]:
+def rows_of(frame: pd.DataFrame) -> list[dict[Any, Any]]:
+    """A frame's rows as River's models take them."""
     records: list[dict[Any, Any]] = frame.to_dict(orient="records")
     return records

@@ -349,6 +349,7 @@ def test_every_generated_field_is_in_the_reference():
         (tm.Profiles, "pipeline"),
         (tm.Rollout, "pipeline"),
         (tm.Model, "pipeline"),
+        (tm.Learning, "pipeline"),
         (tm.Annotators, "labels"),
         (tm.Gates, "gates"),
     ],

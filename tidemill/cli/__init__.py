@@ -17,7 +17,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 _COMMANDS = (
-    *("run", "control", "jobs", "archive", "data", "training", "tracking", "models"),
+    *("run", "control", "jobs", "archive", "data", "training", "tracking", "learn", "explain", "models"),
     *("report", "proof", "replay", "demo"),
 )
 for _module in _COMMANDS:

@@ -179,7 +179,7 @@ def worker(
         LoopOptions(max_records=max_batch),
     )
     stop = stop_signal()
-    threading.Thread(target=_stop_with_parent, args=(stop,), daemon=True).start()
+    threading.Thread(target=stop_with_parent, args=(stop,), daemon=True).start()
     metrics = Metrics()
     health = Health(time.monotonic)
     try:
@@ -262,7 +262,8 @@ def stop_signal() -> threading.Event:
     return stop
 
 
-def _stop_with_parent(stop: threading.Event) -> None:
+def stop_with_parent(stop: threading.Event) -> None:
+    """Set it when standard input closes: whoever started this process is gone."""
     # Not sys.stdin, whose lock the interpreter would want at its end: it aborts when a thread holds it.
     while os.read(0, 1):
         pass
