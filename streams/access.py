@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from tidemill.processors.online_inference.beside import SHADOW_PREDICTIONS
 from tidemill.schemas.errors import DeclarationError, nearest
-from tidemill.streams.plan import OUTPUTS, Plan
+from tidemill.streams.plan import OUTPUTS, PRIVACY_ACCOUNT, Plan
 from tidemill.streams.retries import transactional_id
 from tidemill.streams.rollout_log import transactional_id as rollout_id
 
@@ -35,6 +35,7 @@ _READS = {
         "retrain-requests",
         "retrain-triggers",
         "training-jobs",
+        PRIVACY_ACCOUNT,
     ),
     "control": (
         "schemas",
@@ -70,7 +71,7 @@ _WRITES = {
     "producer": ("events",),
     "labeller": ("labels",),
     "worker": (*OUTPUTS, SHADOW_PREDICTIONS, "outcomes", "rejected", "changelog", "schemas", "profiles"),
-    "trainer": ("models", "model-artefacts", "label-requests", "training-jobs"),
+    "trainer": ("models", "model-artefacts", "label-requests", "training-jobs", PRIVACY_ACCOUNT),
     "control": ("control", "drift-alerts", "retrain-triggers", "models"),
     "operator": ("events", "labels", "retries", "alert-actions", "retrain-requests", "models"),
 }

@@ -32,6 +32,8 @@ _LABELLED_OUTPUTS = dict(zip(LABELLED, (SCORED, "outcomes"), strict=True))
 
 TRIGGER_PARTITIONS = 4
 """At most so many jobs of a pipeline run at a time."""
+PRIVACY_ACCOUNT = "privacy-account"
+"""What private trainings have spent, by suffix."""
 DAY = 24 * 3600 * 1000
 FOREVER = -1
 
@@ -239,6 +241,7 @@ class Plan:
         return [
             TopicSpec(self.topic("retrain-requests"), 1, kept, "what people ask of continuous training"),
             TopicSpec(self.topic("retrain-triggers"), TRIGGER_PARTITIONS, kept, "why a new model is wanted, or is not"),
+            TopicSpec(self.topic(PRIVACY_ACCOUNT), 1, kept, "what private trainings have spent, on which rows"),
             TopicSpec(self.topic("training-jobs"), 1, jobs, "how each training job stands"),
         ]
 

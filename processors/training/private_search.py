@@ -10,11 +10,12 @@ from tidemill.processors.frames import to_model_frame
 from tidemill.processors.online_inference.scorer import Scorer
 from tidemill.processors.online_inference.target import Target
 from tidemill.processors.training.candidates import BASELINE, DECLARED
+from tidemill.processors.training.columns import WEIGHT
 from tidemill.processors.training.fitting import copy_of
 from tidemill.processors.training.privacy import DifferentialPrivacy
 from tidemill.processors.training.private_models import fit_private
 from tidemill.processors.training.scoring import metric_of
-from tidemill.processors.training.search import LEAST_ROWS, WEIGHT, Searched, Trial, baseline_of, labels_of
+from tidemill.processors.training.search import LEAST_ROWS, Searched, Trial, baseline_of, labels_of
 from tidemill.schemas.errors import ModelError
 
 

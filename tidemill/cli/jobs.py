@@ -269,6 +269,7 @@ def job(
     Its specification is in TIDEMILL_JOB, in base64, or comes on standard input, and then it ends when that closes.
     """
     from tidemill.cli.run import log_to_stderr
+    from tidemill.continuous_training.context import JobContext
     from tidemill.continuous_training.job import end_with_runner, run_job
     from tidemill.loading import load_pipeline
     from tidemill.streams.archive import Archive
@@ -285,7 +286,17 @@ def job(
     declared, trusted = load_pipeline(pipeline), tuple(trust_model or ())
     archive = Archive(f"{archives(root)}/{declared.name}")
     result = run_job(
-        declared, connection, spec, _tell, home=home(), archive=archive, trusted=trusted, registry=registry
+        JobContext(
+            declared,
+            connection,
+            spec,
+            archive,
+            home(),
+            _tell,
+            registry,
+            trusted,
+            os.environ.get("TIDEMILL_LINEAGE"),
+        )
     )
     _say({"result": result})
 

@@ -1,23 +1,22 @@
 """A job's data: the archive brought up to date, a data set of it, and the stretches that it is cut into."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from tidemill.continuous_training.context import JobContext
 from tidemill.pipeline import Pipeline
 from tidemill.processors.training.columns import KNOWN, LABEL_TIME
 from tidemill.processors.training.dataset import Dataset, Recipe
 from tidemill.processors.training.selection import Selection, since
 from tidemill.processors.training.stretches import Stretches, stretches
 from tidemill.schemas.errors import ModelError, StreamError
-from tidemill.schemas.resolver import SchemaSource
 from tidemill.streams.archive import Archive
 from tidemill.streams.datasets import DatasetStore, build_dataset
-from tidemill.streams.kafka.connection import Connection
 from tidemill.streams.kafka.follower import Follower
 from tidemill.streams.kafka.reader import KafkaReader
 from tidemill.streams.plan import Plan
@@ -37,33 +36,25 @@ class JobData:
     fresh: pa.Table | None
 
 
-def job_data(
-    pipeline: Pipeline,
-    connection: Connection,
-    archive: Archive,
-    start: datetime | None,
-    *,
-    registry: SchemaSource | None = None,
-    progress: Callable[[int], None] = lambda n: None,  # noqa: ARG005
-) -> JobData:
+def job_data(job: JobContext) -> JobData:
     """Archive what the topics have by now, and make a data set of the pipeline's selection of it.
 
-    With a `start`, of events from then on.
+    If somebody has asked for events from some time on, of these.
 
     Raises:
         ModelError: there is nothing to learn from.
         StreamError: the topics or the archive cannot be read.
 
     """
-    plan = pipeline.plan()
-    schemas = SchemaTopic(Follower(connection, plan.topic("schemas")), registry)
-    with closing(KafkaReader(connection)) as reader:
-        archive.catch_up(plan, reader, schemas, progress)
-    selection: list[Selection] = [] if start is None else [since(start)]
+    pipeline, archive, plan = job.pipeline, job.archive, job.pipeline.plan()
+    schemas = SchemaTopic(Follower(job.connection, plan.topic("schemas")), job.registry)
+    with closing(KafkaReader(job.connection)) as reader:
+        archive.catch_up(plan, reader, schemas)
+    asked = job.since if job.trigger["cause"] == "request" else None
+    selection: list[Selection] = [] if asked is None else [since(asked)]
     if pipeline.retrain is not None:
         selection += pipeline.retrain.select
-    assert pipeline.model is not None
-    columns = list(dict.fromkeys([*pipeline.model.features, *_extra(pipeline)]))
+    columns = list(dict.fromkeys([*job.model.features, *_extra(pipeline)]))
     dataset = build_dataset(archive, plan, Recipe({}, selection=tuple(selection)), features=columns)
     DatasetStore(archive).save(dataset)
     # When a label was known on the clock of events: a replay has its labels sent at quite another time.

@@ -1,0 +1,66 @@
+"""What other systems are told of a job: runs in MLflow, run events by OpenLineage. Neither can break it."""
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from tidemill.continuous_training.context import JobContext
+from tidemill.continuous_training.data import JobData
+from tidemill.continuous_training.examining import Examined
+from tidemill.continuous_training.fitting import Fitted
+from tidemill.streams.kafka.publisher import Publisher
+from tidemill.streams.lineage import JobRun, LineageDataset, State, model_dataset, open_lineage, table_dataset
+from tidemill.streams.tracked import TrackedJob
+from tidemill.streams.tracking import Tracking
+
+
+def track(job: JobContext, data: JobData, made: Fitted, found: Examined) -> None:
+    """Write the job down in MLflow, as far as that can be reached."""
+    told = TrackedJob(
+        job_id=job.id,
+        trigger_id=job.id,
+        verdict="passed" if found.verdict.passed else "refused",
+        params={"candidate": made.name, "window": made.window, **made.params},
+        metrics={name: each.value for name, each in found.estimates.items() if np.isfinite(each.value)},
+        intervals={name: (each.low, each.high) for name, each in found.estimates.items()},
+        metric=made.searched.metric,
+        trials=made.searched.trials,
+        dataset=data.dataset.id,
+        manifest=dict(data.dataset.manifest),
+        card=found.card,
+        version=found.artefact.sha256[:12],
+        model=found.artefact.data,
+        model_format=found.artefact.format,
+    )
+    Tracking(job.pipeline.name, folder=job.home / "mlflow").record(told)
+
+
+def tell_lineage(
+    job: JobContext,
+    state: State,
+    *,
+    data: JobData | None = None,
+    announcement: Mapping[str, Any] | None = None,
+    reason: str | None = None,
+) -> None:
+    """Send a run event, if lineage goes anywhere."""
+    name, servers = job.pipeline.name, job.connection.bootstrap_servers
+    inputs: list[LineageDataset] = []
+    for suffix, table in ({} if data is None else data.dataset.manifest["tables"]).items():
+        facts = {"dataset": "" if data is None else data.dataset.id, "offsets": table["offsets"]}
+        inputs.append(table_dataset(f"{job.archive.root}/{suffix}", table["version"], facts=facts))
+    outputs = [] if announcement is None else [model_dataset(servers, name, announcement["model_version"])]
+    gates = [] if announcement is None else json.loads(announcement["gates"])
+    run = JobRun(
+        name,
+        job.id,
+        job.spec["attempt"],
+        inputs=inputs,
+        outputs=outputs,
+        trigger=job.trigger,
+        gates=gates,
+        error=reason if state == "FAIL" else None,
+    )
+    open_lineage(job.lineage, name, lambda: Publisher(job.connection, "tidemill-lineage")).tell(state, run)
