@@ -2,7 +2,7 @@
 
 Its state is the version that it published last, with the offsets of P.outcomes that this one covers. A learner that
 starts again reads from there, and learns the same bits: what is learned next, and when a version is due, is decided by
-the log (`Arrivals`, `Learner`). Only one publishes at a time: whoever takes the name fences the former.
+the log (`Arrivals`, `Learner`). Only one publishes: whoever finds a version that is not its own is fenced.
 """
 
 import logging
@@ -16,17 +16,21 @@ from typing import Any
 import numpy as np
 
 from tidemill.processors.learning import Learning
+from tidemill.processors.rollout.moves import moved, retired
+from tidemill.processors.rollout.state import Rollout, Status
 from tidemill.processors.training.arrivals import Arrivals
 from tidemill.processors.training.learner import Learner, Version
 from tidemill.schemas.codec import Codec
-from tidemill.schemas.errors import DeclarationError, StreamError
+from tidemill.schemas.errors import DeclarationError, Fenced, StreamError
 from tidemill.schemas.resolver import SchemaSource
-from tidemill.streams.models import announce, announcements, fetch_artefact
+from tidemill.streams.models import announcements, fetch_artefact, stored
 from tidemill.streams.plan import Plan
-from tidemill.streams.ports import Headers, History, Output, RecordStream, Sender, Transactions
+from tidemill.streams.ports import History, RecordStream, Sender
+from tidemill.streams.rollout_log import LogMoved, RolloutLog
 
 LEARNER = "learner"
-"""By whom its versions are announced; also how the name ends under which one learner of a pipeline publishes."""
+"""By whom its versions are announced."""
+_ATTEMPTS = 20
 CHUNK = 5_000
 """How many outcomes of a partition are read at a time."""
 Publish = Callable[[Version], Mapping[str, Any]]
@@ -42,64 +46,80 @@ class LearningModel:
     learning: Learning
 
 
-def transactional_id(pipeline: str) -> str:
-    """The name that one learner of a pipeline holds at a time.
+def publisher(plan: Plan, model: LearningModel, sender: Sender, rollouts: RolloutLog) -> Publish:
+    """How a version gets on the log: the artefact in chunks, then its record on the rollout log.
 
-    >>> transactional_id("flights")
-    'flights.learner'
+    A learner that finds that another one has published since it began, or since it last did, is fenced: the two would
+    go on from different versions.
     """
-    return f"{pipeline}.{LEARNER}"
-
-
-class OneLearner:
-    """A `Sender` that announces in transactions: when another learner has taken the name, that raises Fenced.
-
-    The model's chunks are sent before, outside: without an announcement nobody looks at them.
-    """
-
-    def __init__(self, models: str, sender: Sender, transactions: Transactions) -> None:
-        self._models, self._sender, self._transactions = models, sender, transactions
-        self.flush, self.first_offset = sender.flush, sender.first_offset
-
-    def send(
-        self,
-        topic: str,
-        key: bytes | None,
-        value: bytes | None,
-        *,
-        headers: Headers | None = None,
-        partition: int | None = None,
-    ) -> None:
-        """Queue a chunk, or commit an announcement."""
-        if topic != self._models:
-            self._sender.send(topic, key, value, headers=headers, partition=partition)
-            return
-        now = np.array([time.time_ns() // 1_000_000])
-        self._transactions.commit([Output(topic, np.zeros(1, np.int32), now, [key], [value], [headers])])
-
-
-def publisher(plan: Plan, model: LearningModel, make_sender: Callable[[], Sender]) -> Publish:
-    """How a version gets on the log: the artefact in chunks, then its announcement."""
+    own: list[str] = [each["model_version"] for each in _published(rollouts.rollout())]
 
     def publish(version: Version) -> Mapping[str, Any]:
-        event = {
-            "estimator": type(model.estimator).__name__,
-            "features": list(model.features),
-            "classes": [str(label) for label in plan.target.classes],
-            "trained_from": version.trained_from,
-            "trained_until": version.trained_until,
-            "training_offsets": [
-                {"partition": partition, "first": first, "last": last}
-                for partition, (first, last) in version.offsets.items()
-            ],
-            "training_rows": version.training_rows,
-            "evaluation_rows": version.evaluation_rows,
-            "metrics": version.metrics,
-            "by": LEARNER,
-        }
-        return announce(plan, version.artefact, event, datetime.now(UTC), make_sender())
+        event = stored(plan, version.artefact, _event(plan, model, version), datetime.now(UTC), sender)
+        for _ in range(_ATTEMPTS):
+            rollout = rollouts.rollout()
+            if [each["model_version"] for each in _published(rollout)] != own:
+                raise Fenced(f"another learner of pipeline {plan.name} has published meanwhile; this one ends")
+            try:
+                made = rollouts.append(_steps(rollout, event, plan), expect=len(rollout.records))
+            except LogMoved:
+                continue
+            own.append(event["model_version"])
+            return made[-1]
+        raise StreamError(f"the rollout log of {plan.name} was always moved by others; start this one again")
 
     return publish
+
+
+def _published(rollout: Rollout) -> list[Mapping[str, Any]]:
+    return [record for record in rollout.records if record.get("by") == LEARNER]
+
+
+def _event(plan: Plan, model: LearningModel, version: Version) -> dict[str, Any]:
+    return {
+        "estimator": type(model.estimator).__name__,
+        "features": list(model.features),
+        "classes": [str(label) for label in plan.target.classes],
+        "trained_from": version.trained_from,
+        "trained_until": version.trained_until,
+        "training_offsets": [
+            {"partition": partition, "first": first, "last": last}
+            for partition, (first, last) in version.offsets.items()
+        ],
+        "training_rows": version.training_rows,
+        "evaluation_rows": version.evaluation_rows,
+        "metrics": version.metrics,
+        "reason": f"has learned {version.training_rows:,} outcomes",
+        "by": LEARNER,
+    }
+
+
+def _steps(rollout: Rollout, event: Mapping[str, Any], plan: Plan) -> list[Mapping[str, Any]]:
+    """What is appended for a version.
+
+    One that goes on from the champion takes over from it, which stays beside it on probation. Any other, also after one
+    was rolled back, is a shadow that has to prove itself. Older shadows give way.
+    """
+    champion, own = rollout.champion, [each["model_version"] for each in _published(rollout)]
+    follows = champion is not None and bool(own) and champion.version == own[-1]
+    beside = {event["model_version"]}
+    if not follows and rollout.former is not None:
+        beside.add(rollout.former.version)
+    reason = f"version {event['model_version']} of the learner takes its place"
+    shadows = [standing.version for standing in rollout.shadows if standing.version not in beside]
+    steps: list[Mapping[str, Any]] = [
+        step for name in shadows for step in retired(rollout, name, by=LEARNER, reason=reason)
+    ]
+    if champion is not None and not follows:
+        return [*steps, {**event, "status": Status.SHADOW.value}]
+    if champion is not None and plan.rollout is not None:
+        said = f"stays beside model {event['model_version']} while that is on probation"
+        return [
+            *steps,
+            {**event, "status": Status.CHAMPION.value},
+            moved(champion, Status.SHADOW, by="train", reason=said),
+        ]
+    return [*steps, {**event, "status": Status.CHAMPION.value}]
 
 
 def no_better(version: Version) -> str | None:

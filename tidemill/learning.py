@@ -9,15 +9,13 @@ from tidemill.streams.kafka.connection import Connection
 from tidemill.streams.kafka.follower import Follower
 from tidemill.streams.kafka.publisher import Publisher
 from tidemill.streams.kafka.reader import KafkaReader
-from tidemill.streams.kafka.transactions import KafkaTransactions
 from tidemill.streams.learner import (
     LearningModel,
-    OneLearner,
     StreamLearner,
     no_better,
     publisher,
-    transactional_id,
 )
+from tidemill.streams.rollout_log import RolloutLog
 from tidemill.streams.schema_topic import SchemaTopic
 
 
@@ -39,7 +37,7 @@ def open_learner(
     force: bool = False,
     trusted: Sequence[str] = (),
 ) -> StreamLearner:
-    """The pipeline's learner, where its last version stands; whatever other learner there was is fenced by now.
+    """The pipeline's learner, where its last version stands.
 
     With `force` versions are published whatever they are worth. `trusted` are the hashes of versions to go on from
     that consist of more than River's own parts.
@@ -51,19 +49,13 @@ def open_learner(
 
     """
     model, plan = learning_model(pipeline), pipeline.plan()
-    # First the name: what is read after that is all that a former learner will ever have published.
-    transactions = KafkaTransactions(connection, transactional_id(plan.name))
-
-    def make_sender() -> OneLearner:
-        return OneLearner(plan.topic("models"), Publisher(connection, "tidemill-learn"), transactions)
-
     return StreamLearner(
         plan,
         model,
         KafkaReader(connection),
         SchemaTopic(Follower(connection, plan.topic("schemas")), registry),
         Follower(connection, plan.topic("models")),
-        publisher(plan, model, make_sender),
+        publisher(plan, model, Publisher(connection, "tidemill-learn"), RolloutLog(plan, connection)),
         refuse=(lambda version: None) if force else no_better,  # noqa: ARG005
         trusted=trusted,
     )

@@ -18,7 +18,7 @@ from tidemill.schemas.codec import Codec
 from tidemill.schemas.errors import DeclarationError, ModelError, nearest
 from tidemill.streams.alerts import alert_row, decode_alerts, encode_alert
 from tidemill.streams.history import between
-from tidemill.streams.memory import MemoryLog, MemoryReader, MemorySender, MemoryStream, MemoryTransactions
+from tidemill.streams.memory import MemoryLog, MemoryReader, MemorySender, MemoryStream
 from tidemill.streams.memory_worker import MemoryWorker
 from tidemill.streams.models import announce
 from tidemill.streams.outcomes.status import LabelStatus, label_status
@@ -253,13 +253,11 @@ class Driver:
         """
         from tidemill.learning import learning_model
         from tidemill.processors.training.learner import Version
-        from tidemill.streams.learner import OneLearner, StreamLearner, no_better, publisher
+        from tidemill.streams.learner import StreamLearner, no_better, publisher
 
         model, made = learning_model(self.pipeline), list[Mapping[str, Any]]()
         models = self._topic("models")
-        publish = publisher(
-            self.plan, model, lambda: OneLearner(models, MemorySender(self.log), MemoryTransactions(self.log))
-        )
+        publish = publisher(self.plan, model, MemorySender(self.log), RolloutLog(self.plan, self.log))
 
         def note(version: Version) -> Mapping[str, Any]:
             made.append(publish(version))
