@@ -20,6 +20,8 @@ from tidemill.processors.training.columns import EVENT_TIME, KNOWN
 
 MATURE = 0.95
 """The share of labels that must be in, by how long labels have taken so far."""
+MOST_EXAMINED = 20_000
+"""More rows than that make a verdict slower, but hardly surer."""
 _PARTS = {"newest half": 0.5, "newest quarter": 0.25, "newest eighth": 0.125}
 
 
@@ -43,6 +45,7 @@ def mature_until(rows: pa.Table, reached: datetime) -> datetime:
 def stretches(rows: pa.Table, reached: datetime, *, choose: float = 0.15, examine: float = 0.2) -> Stretches:
     """Cut mature rows by time; the last share `examine` is examined on, the share `choose` before it chosen by.
 
+    At most `MOST_EXAMINED` rows are examined on, and as many chosen by.
     A row is learnt only if its label was known when the first event after that stretch came.
     """
     until = mature_until(rows, reached)
@@ -52,7 +55,8 @@ def stretches(rows: pa.Table, reached: datetime, *, choose: float = 0.15, examin
         [(EVENT_TIME, "ascending"), ("source_partition", "ascending"), ("source_offset", "ascending")]
     )
     count = ordered.num_rows
-    cuts = [int(count * (1 - examine - choose)), int(count * (1 - examine))]
+    last_cut = max(int(count * (1 - examine)), count - MOST_EXAMINED)
+    cuts = [max(last_cut - int(count * choose), last_cut - MOST_EXAMINED), last_cut]
     train, middle, last = ordered[: cuts[0]], ordered[cuts[0] : cuts[1]], ordered[cuts[1] :]
     return Stretches(_known(train, middle), _known(middle, last), last, until, rows.num_rows - count)
 

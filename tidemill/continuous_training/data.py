@@ -5,6 +5,7 @@ from contextlib import closing
 from dataclasses import dataclass
 from datetime import UTC
 
+import polars as pl
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -12,6 +13,7 @@ from tidemill.continuous_training.context import JobContext
 from tidemill.pipeline import Pipeline
 from tidemill.processors.training.columns import KNOWN, LABEL_TIME
 from tidemill.processors.training.dataset import Dataset, Recipe
+from tidemill.processors.training.gates.examination import Parity
 from tidemill.processors.training.selection import Selection, since
 from tidemill.processors.training.stretches import Stretches, stretches
 from tidemill.schemas.errors import ModelError, StreamError
@@ -34,6 +36,8 @@ class JobData:
     dataset: Dataset
     stretches: Stretches
     fresh: pa.Table | None
+    parity: Parity | None
+    """How many rows that are examined on were compared with what was served, and how many are the same."""
 
 
 def job_data(job: JobContext) -> JobData:
@@ -66,7 +70,7 @@ def job_data(job: JobContext) -> JobData:
     if newest is not None:
         kind = newest.schema.field(_EVENT_TIME).type
         fresh = newest.filter(pc.greater(newest[_EVENT_TIME], pa.scalar(cut.mature_until, kind)))
-    return JobData(dataset, cut, fresh)
+    return JobData(dataset, cut, fresh, _parity(archive, plan, cut.examine, job.model.features))
 
 
 def require_enough(cut: Stretches, least: int) -> None:
@@ -87,6 +91,21 @@ def _extra(pipeline: Pipeline) -> Sequence[str]:
 
 def _known_as_label_time(rows: pa.Table) -> pa.Table:
     return rows.set_column(rows.column_names.index(LABEL_TIME), LABEL_TIME, rows[KNOWN])
+
+
+def _parity(archive: Archive, plan: Plan, rows: pa.Table, names: Sequence[str]) -> Parity | None:
+    """Compare the rows, which outcomes brought, with P.features as it was served, value by value."""
+    if "features" not in plan.publish or not rows.num_rows:
+        return None
+    place = ["source_partition", "source_offset"]
+    try:
+        served = archive.table("features").read(columns=[*place, *names])
+    except StreamError:
+        return None
+    mine, theirs = pl.DataFrame(rows.select([*place, *names])), pl.DataFrame(served.select([*place, *names]))
+    both = mine.join(theirs.unique(place, keep="first"), on=place, how="inner", suffix="@served")
+    same = pl.all_horizontal([pl.col(name).eq_missing(pl.col(f"{name}@served")) for name in names])
+    return Parity(len(both), int(both.select(same.sum()).item()) if len(both) else 0)
 
 
 def _newest(archive: Archive, plan: Plan, columns: Sequence[str]) -> pa.Table | None:

@@ -67,6 +67,7 @@ def examined(job: JobContext, data: JobData, made: Fitted) -> Examined:
         fresh=data.fresh,
         fresh_scores=None if data.fresh is None else trial.fresh_scores,
         trial=trial.trial,
+        parity=data.parity,
         seed=job.model.seed,
     )
     verdict = examine(given)
