@@ -43,24 +43,31 @@ def beside(batch: Batch, schema: pa.Schema, target: Target, parts: Sequence[Part
     """All parts, by event and then in the order given: however the log was cut, the same rows in the same order."""
     tables = [_part(batch.table, schema, target, part) for part in parts]
     rows = np.concatenate([np.empty(0, np.int64), *(part.rows for part in parts)])
-    order = np.argsort(rows, kind="stable")
-    table = pa.concat_tables([schema.empty_table(), *tables]).take(pa.array(order))
-    return Batch(table, batch.origin.take(rows[order]))
+    table = pa.concat_tables([schema.empty_table(), *tables])
+    if (np.diff(rows) < 0).any():
+        order = np.argsort(rows, kind="stable")
+        table, rows = table.take(pa.array(order)), rows[order]
+    return Batch(table, batch.origin.take(rows))
 
 
 def _part(table: pa.Table, schema: pa.Schema, target: Target, part: Part) -> pa.Table:
     answers, rows = part.answers, part.rows
-    good = pa.array(answers.good[rows])
     count = len(rows)
     said = target.answers(answers.scores[rows])
-    told = [": ".join(answers.failures[row]) if row in answers.failures else None for row in rows.tolist()]
+    told: pa.Array = pa.nulls(count, pa.string())
+    if answers.failures:
+        good = pa.array(answers.good[rows])
+        said = {name: pc.if_else(good, column, pa.scalar(None, column.type)) for name, column in said.items()}
+        why = answers.failures
+        told = pa.array([": ".join(why[row]) if row in why else None for row in rows.tolist()], pa.string())
     made = {
         "model_version": pa.repeat(pa.scalar(answers.version, pa.string()), count),
         "role": pa.repeat(pa.scalar(part.role, pa.string()), count),
         "stage": pa.repeat(pa.scalar(part.stage, pa.int64()), count),
-        "failure": pa.array(told, pa.string()),
-        **{name: pc.if_else(good, column, pa.scalar(None, column.type)) for name, column in said.items()},
+        "failure": told,
+        **said,
     }
-    taken = pa.array(rows)
-    columns = [made[f.name] if f.name in made else table[f.name].take(taken) for f in schema]
+    here = table.select([f.name for f in schema if f.name not in made])
+    taken = here if count == len(table) else here.take(pa.array(rows))
+    columns = [made[f.name] if f.name in made else taken[f.name] for f in schema]
     return pa.Table.from_arrays(columns, schema=schema)

@@ -81,17 +81,20 @@ STRANGER = "stranger"
 # Written out by hand, so that a slip in the roles' definition shows.
 READS = {
     "producer": {"schemas"},
-    "subscriber": {"schemas", "predictions", "outcomes", "drift-alerts"},
+    "subscriber": {"schemas", "predictions", "shadow-predictions", "outcomes", "drift-alerts"},
     "labeller": {"schemas"},
     "worker": {
         *("schemas", "events", "validated", "features", "changelog", "models", "model-artefacts", "table-city"),
         *("labels", "scored"),
     },
-    "trainer": {"schemas", "features", "labels", "predictions", "outcomes"},
-    "control": {"schemas", "models", "model-artefacts", "profiles", "control", "alert-actions"},
+    "trainer": {"schemas", "features", "labels", "predictions", "outcomes", "models"},
+    "control": {
+        *("schemas", "models", "model-artefacts", "profiles", "control", "alert-actions"),
+        *("shadow-predictions", "outcomes"),
+    },
     "operator": {
         *("schemas", "events", "labels", "predictions", "outcomes", "rejected", "retries", "changelog", "models"),
-        *("model-artefacts", "profiles", "drift-alerts"),
+        *("model-artefacts", "profiles", "drift-alerts", "shadow-predictions"),
     },
     STRANGER: set(),
 }
@@ -101,17 +104,17 @@ WRITES = {
     "labeller": {"labels"},
     "worker": {
         *("validated", "features", "predictions", "rejected", "changelog", "schemas"),
-        *("scored", "outcomes", "profiles"),
+        *("scored", "outcomes", "profiles", "shadow-predictions"),
     },
     "trainer": {"models", "model-artefacts"},
-    "control": {"control", "drift-alerts"},
-    "operator": {"events", "labels", "retries", "alert-actions"},
+    "control": {"control", "drift-alerts", "models"},
+    "operator": {"events", "labels", "retries", "alert-actions", "models"},
     STRANGER: set(),
 }
 TOPICS = {
     *("events", "validated", "features", "predictions", "rejected", "changelog", "schemas", "models"),
     *("model-artefacts", "labels", "retries", "table-city", "scored", "outcomes"),
-    *("profiles", "control", "drift-alerts", "alert-actions"),
+    *("profiles", "control", "drift-alerts", "alert-actions", "shadow-predictions"),
 }
 
 
