@@ -32,6 +32,7 @@ _QUIET = {
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2",
     "MLFLOW_HTTP_REQUEST_TIMEOUT": "10",
     "GIT_PYTHON_REFRESH": "quiet",
+    "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
 }
 log = logging.getLogger(__name__)
 
@@ -49,22 +50,12 @@ def store_uri(uri: str | None = None, folder: Path | None = None) -> str:
 def ui_command(uri: str | None = None, folder: Path | None = None, port: int = 5000) -> list[str]:
     """The command that shows the runs in a browser, on this machine only and without any network.
 
-    >>> ui_command("sqlite:///runs.db")[1:]
-    ['-m', 'mlflow', 'ui', '--backend-store-uri', 'sqlite:///runs.db', '--host', '127.0.0.1', '--port', '5000']
+    >>> " ".join(ui_command("sqlite:///runs.db")[1:])
+    '-m mlflow ui --backend-store-uri sqlite:///runs.db --host 127.0.0.1 --port 5000 --workers 1'
     """
-    where = store_uri(uri, folder)
-    return [
-        sys.executable,
-        "-m",
-        "mlflow",
-        "ui",
-        "--backend-store-uri",
-        where,
-        "--host",
-        "127.0.0.1",
-        "--port",
-        f"{port}",
-    ]
+    where = ["--backend-store-uri", store_uri(uri, folder), "--host", "127.0.0.1", "--port", f"{port}"]
+    # By default MLflow starts four processes, each of which takes seconds to import all of it.
+    return [sys.executable, "-m", "mlflow", "ui", *where, "--workers", "1"]
 
 
 def quiet_environment() -> dict[str, str]:
