@@ -141,13 +141,16 @@ def test_a_learner_that_is_killed_publishes_the_same_versions(mill):
         wait_for(lambda: len(announced(mill)) >= 10, lambda: f"there are ten versions:\n{mill.log()[-4000:]}")
         second.stdin.close()
         assert second.wait(60) == 0
+        expected = alone.stdout.read().decode().split()
     finally:
-        for process in (first, second):
+        for process in (alone, first, second):
             process.kill()
             process.wait(60)
+            process.stdin.close()
+            process.stdout.close()
     found = announced(mill)
     assert [row["training_rows"] for row in found] == list(range(COUNT // 10, COUNT + 1, COUNT // 10))
-    assert [row["artefact_sha256"] for row in found] == alone.communicate(timeout=120)[0].decode().split()
+    assert [row["artefact_sha256"] for row in found] == expected
 
 
 def test_its_versions_serve_without_anyones_trust(mill):
