@@ -72,7 +72,11 @@ def publisher(plan: Plan, model: LearningModel, sender: Sender, rollouts: Rollou
 
 
 def _published(rollout: Rollout) -> list[Mapping[str, Any]]:
-    return [record for record in rollout.records if record.get("by") == LEARNER]
+    """The learner's versions as they were announced, in order."""
+    first: dict[str, Mapping[str, Any]] = {}
+    for record in rollout.records:
+        first.setdefault(record["model_version"], record)
+    return [record for record in first.values() if record.get("by") == LEARNER]
 
 
 def _event(plan: Plan, model: LearningModel, version: Version) -> dict[str, Any]:
@@ -117,7 +121,7 @@ def _steps(rollout: Rollout, event: Mapping[str, Any], plan: Plan) -> list[Mappi
         return [
             *steps,
             {**event, "status": Status.CHAMPION.value},
-            moved(champion, Status.SHADOW, by="train", reason=said),
+            moved(champion, Status.SHADOW, by=LEARNER, reason=said),
         ]
     return [*steps, {**event, "status": Status.CHAMPION.value}]
 
@@ -167,7 +171,7 @@ class StreamLearner:
         self._learning, self._clock = model.learning, clock
         self._topic = plan.topic("outcomes")
         self._learner = Learner(model.estimator, model.features, names, plan.target, model.learning)
-        own = [event for event in announcements(models, wait=True) if event.get("by") == LEARNER]
+        own = _published(Rollout.of(announcements(models, wait=True)))
         if own:
             artefact = fetch_artefact(plan.topic("model-artefacts"), own[-1], history)
             self._learner.resume(artefact, own[-1], trusted)
