@@ -28,6 +28,7 @@ HARMLESS = frozenset(
         "sklearn._loss.loss.HalfSquaredError",
         "sklearn.ensemble._hist_gradient_boosting.binning._BinMapper",
         "sklearn.ensemble._hist_gradient_boosting.predictor.TreePredictor",
+        "sklearn.tree._tree.Tree",
     }
 )
 """Types that skops leaves to its caller to judge, but which scikit-learn's own estimators consist of: they hold

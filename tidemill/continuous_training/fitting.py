@@ -117,8 +117,6 @@ def fit_privately(job: JobContext, data: JobData, privacy: DifferentialPrivacy) 
     cut = data.stretches
     rows = pa.concat_tables([cut.train, cut.choose])
     spent = spend(job, privacy, data.dataset.id, rows)
-    # Noise that somebody could draw again would be no noise.
-    noise = np.random.RandomState(np.frombuffer(os.urandom(4 * 624), np.uint32))
     found = private_search(
         job.model.estimator,
         privacy,
@@ -126,7 +124,7 @@ def fit_privately(job: JobContext, data: JobData, privacy: DifferentialPrivacy) 
         job.target,
         rows,
         cut.examine,
-        noise,
+        fresh_noise(),
         metric=job.model.metric,
     )
     return Fitted(found.model, found.baseline, found.name, found.params, _WINDOWS["all"], rows, found, spent.epsilon)
