@@ -95,7 +95,11 @@ pipeline = tm.Pipeline(
         estimator=classifier,
         features=[*NUMBERS, *WORDS],
         prior=0.2,
-        candidates=[tm.Candidate("boosted", boosted, search={"histgradientboostingclassifier__learning_rate": tm.log_uniform(0.05, 0.3)})],
+        candidates=[
+            tm.Candidate(
+                "boosted", boosted, search={"histgradientboostingclassifier__learning_rate": tm.log_uniform(0.05, 0.3)}
+            )
+        ],
         search_trials=2,
     ),
     # What drifts leads to a challenger, at most every three weeks; it learns from the newest flights.

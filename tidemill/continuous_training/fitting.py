@@ -1,10 +1,8 @@
 """A job's model: the best candidate, fitted on the window of rows that does best on newer ones."""
 
-import os
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
@@ -21,6 +19,7 @@ from tidemill.processors.training.scoring import metric_of
 from tidemill.processors.training.search import Rung, Searched, Trial, baseline_of, labels_of, measured, search
 from tidemill.processors.training.stretches import windows
 from tidemill.schemas.errors import ModelError
+from tidemill.streams.noise import fresh_noise
 
 _WINDOWS = {
     "all": "all rows",

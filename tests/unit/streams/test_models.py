@@ -58,9 +58,8 @@ class World:
 
     def announce(self, artefact, **changed):
         """Put a model on the log as training does; `changed` is what the announcement says instead."""
-        event = announce(
-            self.plan, artefact, TRAINING, NOW, MemorySender(self.log), RolloutLog(self.plan, self.log_of())
-        )
+        elsewhere = RolloutLog(self.plan, MemoryLog({self.plan.topic("models"): 1}))
+        event = announce(self.plan, artefact, TRAINING, NOW, MemorySender(self.log), elsewhere)
         self.say({**event, "sequence": -1, "previous": "", **changed})
         return event["model_version"]
 
