@@ -1,6 +1,6 @@
 """`tidemill mlflow`."""
 
-import subprocess
+import os
 from typing import Annotated
 
 import typer
@@ -39,5 +39,8 @@ def mlflow(
     if where.startswith("sqlite:///") and not home().is_dir():
         raise StreamError(f"there are no runs yet in {home()}; a training job writes the first")
     err.print(f"http://127.0.0.1:{port} (end with Ctrl-C)")
-    place = home() if home().is_dir() else None
-    raise typer.Exit(subprocess.run(command, env=quiet_environment(), cwd=place, check=False).returncode)
+    if "MLFLOW_TRACKING_URI" not in os.environ:
+        # MLflow may leave files where it is started.
+        os.chdir(home())
+    # In the place of this process, so that what ends it ends the server.
+    os.execve(command[0], command, quiet_environment())  # noqa: S606
