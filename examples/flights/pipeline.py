@@ -103,7 +103,7 @@ pipeline = tm.Pipeline(
         search_trials=2,
     ),
     # What drifts leads to a challenger, at most every three weeks; it learns from the newest flights.
-    retrain=tm.Retrain(cooldown="21d", budget="8/365d", least_labels=5_000, select=[tm.last_rows(60_000)]),
+    retrain=tm.Retrain(cooldown="21d", budget="8/365d", least_labels=27_000, select=[tm.last_rows(60_000)]),
     gates=tm.Gates(slices={"origin": 0.02}),
     rollout=tm.Rollout(shadow="2d", canary=0.2, canary_for="2d", probation="4d"),
     # Days differ within a week, so weeks are compared with what the model was trained on.

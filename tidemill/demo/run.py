@@ -45,6 +45,8 @@ END = datetime(2015, 1, 1, tzinfo=UTC)
 STALLED_SECONDS = 90.0
 LONGEST_WAIT = 75.0
 """Seconds in all for which the year waits for training; what begins after that is trained beside it."""
+MOST_UNANSWERED = 4_000
+"""Events on their way beyond which no more are sent: what drifts is to be noticed while it does."""
 RECENT = 20_000
 
 
@@ -179,7 +181,9 @@ class _Year:
         }
 
     def _training(self) -> bool:
-        """Whether a job is under way: in a year of two minutes it would take weeks, so the year waits for it."""
+        """Whether the year is to wait: for answers, or for a job, which would take weeks of a year of two minutes."""
+        if self._replay.sent - self._watcher.score.answered > MOST_UNANSWERED:
+            return True
         waiting = under_way(self._watcher.triggers, self._watcher.jobs)
         if waiting and self._waited < LONGEST_WAIT:
             if self._waits is None:
