@@ -213,7 +213,7 @@ def test_one_fit_in_the_place_of_a_search():
     )
     assert (made.name, made.metric, len(made.trials)) == ("estimator", "log_loss", 2)
     assert made.score < made.baseline_score
-    weighted = rows.append_column("weight", rows["a"])
+    weighted = rows.append_column("sample_weight", rows["a"])
     with pytest.raises(tm.ModelError, match="have weights"):
         private_search(LogisticRegression(), privacy(1.0), ["a", "b"], target, weighted, rows[:0], fresh_noise())
 

@@ -181,7 +181,7 @@ def test_nothing_better_than_the_baseline():
 def test_weights_count_in_fitting_and_not_in_measuring():
     weights = np.where(TRAIN["label"].to_numpy(zero_copy_only=False), 1.0, 0.0)
     weights[:2] = 1.0
-    train = TRAIN.append_column("weight", pa.array(weights))
+    train = TRAIN.append_column("sample_weight", pa.array(weights))
     pipeline = Candidate("scaled", make_pipeline(StandardScaler(), LogisticRegression()))
     made = found([pipeline, Candidate("near", KNeighborsClassifier())], train, trials=2)
     assert made.trials[1].state == "complete"
