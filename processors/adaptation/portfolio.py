@@ -1,0 +1,36 @@
+"""What answers, or would like to: a place for each member, who fills it, and the blend of all."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tidemill.processors.adaptation.blend import LEAST, Blend
+
+_Floats = NDArray[np.float64]
+
+
+@dataclass
+class Portfolio:
+    """Members by place. `version` names the model in each place, `blend` mixes the places."""
+
+    version: dict[str, str]
+    blend: Blend
+
+    def answers(self, answers: Mapping[str, _Floats]) -> dict[str, _Floats]:
+        """The answers of its own members, by place, of those of all models by version."""
+        return {place: answers[name] for place, name in self.version.items()}
+
+    def learn(self, answers: Mapping[str, _Floats], labels: NDArray[np.int64]) -> tuple[_Floats, _Floats]:
+        """Take labels; logarithmic loss and error (0 or 1) of what it answered to each row just before."""
+        mixed = self.blend.learn(self.answers(answers), labels)
+        losses = -np.log(np.maximum(mixed[np.arange(len(labels)), labels], LEAST))
+        return losses, (mixed.argmax(axis=1) != labels).astype(np.float64)
+
+    def with_models(self, models: Mapping[str, str], *, like: str) -> "Portfolio":
+        """A portfolio in which the places named have other models. A new place begins with the losses of `like`."""
+        losses = self.blend.losses
+        version = self.version | dict(models)
+        begin = {place: losses.get(place, losses[like]) for place in version}
+        return Portfolio(version, self.blend.over(tuple(version), begin))
