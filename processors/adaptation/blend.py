@@ -64,4 +64,9 @@ class Blend:
         return mixed
 
     def _stack(self, answers: Mapping[str, _Floats]) -> _Floats:
-        return np.stack([answers[name] for name in self.members], axis=1)
+        rows, classes = answers[self.members[0]].shape
+        # Quicker than np.stack, which matters row by row.
+        stacked = np.empty((rows, len(self.members), classes))
+        for place, name in enumerate(self.members):
+            stacked[:, place] = answers[name]
+        return stacked

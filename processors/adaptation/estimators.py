@@ -10,6 +10,7 @@ from sklearn.ensemble import HistGradientBoostingClassifier
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
+from threadpoolctl import ThreadpoolController
 
 _Floats = NDArray[np.float64]
 _Integers = NDArray[np.int64]
@@ -56,11 +57,15 @@ def fit(estimator: Estimator, rows: _Floats, labels: _Integers, classes: int) ->
     if len(known) == 1:
         certain = np.eye(classes)[known[0]]
         return lambda asked: np.tile(certain, (len(asked), 1))
-    model = estimator.make().fit(rows, labels)
+    # Threads that wait for each other are slower than one, as soon as the cores have other work.
+    threads = ThreadpoolController()
+    with threads.limit(limits=1):
+        model = estimator.make().fit(rows, labels)
 
     def predict(asked: _Floats) -> _Floats:
         answers = np.zeros((len(asked), classes))
-        answers[:, model.classes_] = model.predict_proba(asked)
+        with threads.limit(limits=1):
+            answers[:, model.classes_] = model.predict_proba(asked)
         return answers
 
     return predict

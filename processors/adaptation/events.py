@@ -15,6 +15,8 @@ class Kind(StrEnum):
     """Newly fitted models have begun to answer."""
     REFUSAL = "refusal"
     """Newly fitted models were given up: not better by more than noise."""
+    CONFIRMATION = "confirmation"
+    """A promotion's probation is over; its figures say how what answered before would have done."""
     ROLLBACK = "rollback"
     """A promotion turned out worse; what answered before answers again."""
 

@@ -62,7 +62,7 @@ class Trees(NamedTuple):
 
 @njit(cache=True, nogil=True)
 def _uniform(chance: NDArray[np.uint64]) -> float:
-    # splitmix64 (Steele, Lea and Flood, 2014)
+    """A number from 0 to 1, by splitmix64 (Steele, Lea and Flood, OOPSLA 2014)."""
     chance[0] += np.uint64(0x9E3779B97F4A7C15)
     z = chance[0]
     z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
@@ -302,5 +302,3 @@ def learn(t: Trees, rows: _Floats, labels: _Integers, answers: _Floats, out: _Fl
                 reset(t.windows[tree, 1])
                 t.quality[tree] = 0.0
                 t.resets[tree] += 1
-
-

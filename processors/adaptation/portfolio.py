@@ -18,13 +18,21 @@ class Portfolio:
     version: dict[str, str]
     blend: Blend
 
-    def answers(self, answers: Mapping[str, _Floats]) -> dict[str, _Floats]:
-        """The answers of its own members, by place, of those of all models by version."""
+    @property
+    def models(self) -> set[str]:
+        """The names of its models."""
+        return set(self.version.values())
+
+    def predict(self, answers: Mapping[str, _Floats]) -> _Floats:
+        """Mix the answers of its models, which are given by name."""
+        return self.blend.predict(self._placed(answers))
+
+    def _placed(self, answers: Mapping[str, _Floats]) -> dict[str, _Floats]:
         return {place: answers[name] for place, name in self.version.items()}
 
     def learn(self, answers: Mapping[str, _Floats], labels: NDArray[np.int64]) -> tuple[_Floats, _Floats]:
         """Take labels; logarithmic loss and error (0 or 1) of what it answered to each row just before."""
-        mixed = self.blend.learn(self.answers(answers), labels)
+        mixed = self.blend.learn(self._placed(answers), labels)
         losses = -np.log(np.maximum(mixed[np.arange(len(labels)), labels], LEAST))
         return losses, (mixed.argmax(axis=1) != labels).astype(np.float64)
 
