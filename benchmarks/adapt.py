@@ -40,9 +40,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--streams", type=Path, default=STREAMS, help="folder of Parquet files (%(default)s)")
     parser.add_argument("--stream", action="append", help="only this one; may be repeated")
-    parser.add_argument(
-        "--delay", action="append", type=int, help="labels this many rows late; may be repeated"
-    )
+    parser.add_argument("--delay", action="append", type=int, help="labels this many rows late; may be repeated")
     parser.add_argument("--quick", action="store_true", help=f"the first {QUICK_ROWS:,} rows, without River's forest")
     parser.add_argument("--resume", action="store_true", help="keep the streams that the last run has measured")
     parser.add_argument("--workers", type=int, default=1, help="processes (default: %(default)s)")

@@ -81,9 +81,7 @@ def majority(stream: Stream) -> float:
     return float(np.bincount(stream.labels[stream.begin :]).max() / (len(stream.labels) - stream.begin))
 
 
-def refitted(
-    fits: Fits, stream: Stream, delay: int, kind: str, *, every: int | None, window: int | None
-) -> Outcome:
+def refitted(fits: Fits, stream: Stream, delay: int, kind: str, *, every: int | None, window: int | None) -> Outcome:
     """The first model, then one at every `every` twentieths of the stream, on the newest `window` labels or on all."""
     size, twentieth = len(stream.labels), len(stream.labels) / 20
     stops = [first_labels(stream, delay)]
@@ -100,9 +98,7 @@ def refitted(
     return Outcome(answers, fits.cpu_s, promotions=len(begun), fits=len(begun) + 1, promoted=begun)
 
 
-def online(
-    make: Callable[[], Any], stream: Stream, delays: Sequence[int], *, kept: Path
-) -> dict[int, Outcome]:
+def online(make: Callable[[], Any], stream: Stream, delays: Sequence[int], *, kept: Path) -> dict[int, Outcome]:
     """A River model for all delays in one pass: what it has learnt from labels is the same for all.
 
     These passes are half of the benchmark and always give the same, so they are kept in a file for the next run. CPU
@@ -133,11 +129,11 @@ def shipped(fits: Fits, stream: Stream, delay: int) -> tuple[Outcome, Adaptation
     policy = Adaptation(features, stream.classes, first=first_labels(stream, delay), budget=Budget(size), fitter=fits)
     answers, fits.cpu_s = np.full(size, -1), 0.0
     begun = time.process_time()
-    for i in range(size):
-        answers[i] = policy.predict(stream.rows[i : i + 1])[0].argmax()
-        known = i - delay
-        if known >= 0:
-            policy.learn(stream.rows[known : known + 1], stream.labels[known : known + 1])
+    if delay:
+        answers[:delay] = policy.predict(stream.rows[:delay]).argmax(axis=1)
+    answers[delay:] = policy.interleave(
+        stream.rows[delay:], stream.rows[: size - delay], stream.labels[: size - delay]
+    ).argmax(axis=1)
     spent = time.process_time() - begun
     found = Outcome(answers, spent + fits.cpu_s, policy.promotions, policy.fits)
     found.alarms = [event.row for event in policy.events if event.kind is Kind.ALARM]

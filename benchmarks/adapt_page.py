@@ -80,10 +80,11 @@ def _checks(streams: dict[str, Any]) -> list[str]:
     lines = [
         "## On every stream",
         "",
-        "*Best* is the best of static, refit every 5 %, all history every 5 % and the Hoeffding adaptive tree; the goal is",
-        "to be within a point of it. *Periodic* is boosted trees refitted on the newest tenth as often as the policy",
-        "promoted, or the next number above of 2, 5, 8, 17. *Worse* are promotions that turned out worse by more than two",
-        "standard errors; *permuted* is the accuracy with labels permuted in time, beside the share of the commonest class.",
+        "*Best* is the best of static, refit every 5 %, all history every 5 % and the Hoeffding adaptive tree; the",
+        "goal is to be within a point of it. *Periodic* is boosted trees refitted on the newest tenth as often as the",
+        "policy promoted, or the next number above of 2, 5, 8, 17. *Worse* are promotions that were rolled back, or for",
+        "which what answered before was better by more than two standard errors at the end of probation. *Permuted* is",
+        "the accuracy on the first 5,000 rows with labels permuted in time, beside the share of the commonest class.",
         "*False* are alarms that no known drift explains; – where drifts are not known.",
         "",
         "| stream | late | accuracy | no change | static | periodic | best | alarms (false) | promotions (worse) "

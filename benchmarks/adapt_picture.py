@@ -4,15 +4,12 @@ from pathlib import Path
 from typing import Any
 
 import matplotlib as mpl
+import matplotlib.pyplot as plt
 import numpy as np
 from adapt_page import GOALS
 
-mpl.use("svg")
 # The same figures give the same file.
-mpl.rcParams["svg.hashsalt"] = "tidemill"
-mpl.rcParams["font.size"] = 8
-
-import matplotlib.pyplot as plt
+STYLE = {"svg.hashsalt": "tidemill", "font.size": 8}
 
 LINES = {
     "static_trees": ("static", "#999999"),
@@ -24,6 +21,8 @@ MINE = "#b3243b"
 
 def draw(found: dict[str, Any], path: Path, delay: str = "48") -> None:
     """Per stream: accuracy over time with promotions and alarms, and accuracy against the number of retrains."""
+    mpl.rcParams.update(STYLE)
+    plt.switch_backend("svg")
     names = [name for name in found["streams"] if name in GOALS] or list(found["streams"])[:4]
     figure, axes = plt.subplots(2, len(names), figsize=(3.4 * len(names), 5.6), squeeze=False)
     for (above, below), name in zip(axes.T, names, strict=True):

@@ -63,6 +63,16 @@ class Blend:
         blend_kernel.predict(stacked, self._losses, self._rate, mixed)
         return mixed
 
+    def interleave(
+        self, asked: Mapping[str, _Floats], answers: Mapping[str, _Floats], labels: NDArray[np.int64]
+    ) -> tuple[_Floats, _Floats]:
+        """For each place: mix the answers to the row asked, then learn the other. What those methods give."""
+        wanted, stacked = self._stack(asked), self._stack(answers)
+        shape = (len(stacked), stacked.shape[2])
+        given, mixed = np.zeros(shape), np.zeros(shape)
+        blend_kernel.interleave(wanted, stacked, labels, self._keep, self._rate, LEAST, self._losses, given, mixed)
+        return given, mixed
+
     def _stack(self, answers: Mapping[str, _Floats]) -> _Floats:
         rows, classes = answers[self.members[0]].shape
         # Quicker than np.stack, which matters row by row.

@@ -40,3 +40,23 @@ def predict(answers: _Floats, losses: _Floats, rate: float, mixed: _Floats) -> N
     weights = np.zeros(len(losses))
     for i in range(len(answers)):
         mix(answers[i], losses, rate, weights, mixed[i])
+
+
+@njit(cache=True, nogil=True)
+def interleave(
+    asked: _Floats,
+    answers: _Floats,
+    labels: NDArray[np.int64],
+    keep: float,
+    rate: float,
+    least: float,
+    losses: _Floats,
+    given: _Floats,
+    mixed: _Floats,
+) -> None:
+    """Mix the answers to a row, then learn another, in turn."""
+    weights = np.zeros(len(losses))
+    for i in range(len(labels)):
+        mix(asked[i], losses, rate, weights, given[i])
+        part = slice(i, i + 1)
+        learn(answers[part], labels[part], keep, rate, least, losses, mixed[part])

@@ -23,7 +23,7 @@ class AdaptiveForest:
         subset = min(features, round(math.sqrt(features)) + 1)
         slots, shape = 2 * trees, (2 * trees, nodes)
         leaf = (*shape, subset)
-        share, poisson = math.exp(-forest_kernel.RATE), []
+        share, poisson = math.exp(-forest_kernel.RATE), list[float]()
         for i in range(5 * forest_kernel.RATE):
             poisson.append(share + (poisson[-1] if poisson else 0.0))
             share *= forest_kernel.RATE / (i + 1)
@@ -67,3 +67,9 @@ class AdaptiveForest:
         answers = np.zeros((len(rows), self._classes))
         forest_kernel.predict(self._trees, rows, answers, self._out)
         return answers
+
+    def interleave(self, asked: _Floats, rows: _Floats, labels: _Integers) -> tuple[_Floats, _Floats]:
+        """For each place: predict the row asked, then learn the other. The answers to both, as those methods give."""
+        given, answers = np.zeros((len(asked), self._classes)), np.zeros((len(rows), self._classes))
+        forest_kernel.interleave(self._trees, asked, rows, labels, given, answers, self._out, self._spare)
+        return given, answers

@@ -302,3 +302,20 @@ def learn(t: Trees, rows: _Floats, labels: _Integers, answers: _Floats, out: _Fl
                 reset(t.windows[tree, 1])
                 t.quality[tree] = 0.0
                 t.resets[tree] += 1
+
+
+@njit(cache=True, nogil=True)
+def interleave(
+    t: Trees,
+    asked: _Floats,
+    rows: _Floats,
+    labels: _Integers,
+    given: _Floats,
+    answers: _Floats,
+    out: _Floats,
+    spare: _Floats,
+) -> None:
+    """Answer a row, then learn another, in turn."""
+    for i in range(len(asked)):
+        _vote(t, asked[i], given[i], out)
+        learn(t, rows[i : i + 1], labels[i : i + 1], answers[i : i + 1], out, spare)

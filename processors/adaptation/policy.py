@@ -105,21 +105,36 @@ class Adaptation:
 
     def learn(self, rows: _Floats, labels: _Integers) -> list[Event]:
         """Take the labels of the rows that follow those before; what was done because of them."""
+        before = len(self.events)
+        self._advance(rows, labels, None)
+        return self.events[before:]
+
+    def interleave(self, asked: _Floats, rows: _Floats, labels: _Integers) -> _Floats:
+        """For each place in turn: predict the row asked, then learn the other (as many). The same as one by one.
+
+        With labels `d` rows late `rows` are those `d` before `asked`: a row is answered by all labels that are known
+        then, as it is when labels come one by one, but many times quicker.
+        """
+        if len(asked) != len(rows):
+            raise DeclarationError(f"expected as many rows asked as learnt, got {len(asked)} and {len(rows)}")
+        return self._advance(rows, labels, asked)
+
+    def _advance(self, rows: _Floats, labels: _Integers, asked: _Floats | None) -> _Floats:
         if len(rows) != len(labels) or (len(labels) and not 0 <= labels.min() <= labels.max() < self._classes):
             raise DeclarationError(f"labels: expected a class code below {self._classes} for each of {len(rows)} rows")
-        before, taken, pace = len(self.events), 0, self.settings.pace
+        given, taken, pace = np.zeros((len(rows), self._classes)), 0, self.settings.pace
         while taken < len(rows):
             room = pace - self.learnt % pace
             if self.learnt < self._first:
                 room = min(room, self._first - self.learnt)
             part = slice(taken, taken + room)
-            self._take(rows[part], labels[part])
+            given[part] = self._take(rows[part], labels[part], None if asked is None else asked[part])
             taken += room
             if self.learnt == self._first:
                 self._begin()
             if self.learnt % pace == 0:
                 self._decide()
-        return self.events[before:]
+        return given
 
     def _rivals(self) -> list[Rival]:
         return [rival for rival in (self._challenger, self._former) if rival is not None]
@@ -127,10 +142,17 @@ class Adaptation:
     def _used(self) -> set[str]:
         return self._champion.models.union(*(rival.portfolio.models for rival in self._rivals()))
 
-    def _take(self, rows: _Floats, labels: _Integers) -> None:
+    def _take(self, rows: _Floats, labels: _Integers, asked: _Floats | None) -> _Floats:
+        """Learn rows between two decisions; the answers to those asked, if there are any."""
         answers = {name: self._models[name](rows) for name in self._used() if name != FOREST}
-        answers[FOREST] = self._forest.learn(rows, labels)
-        losses, errors = self._champion.learn(answers, labels)
+        given = np.zeros((len(rows), self._classes))
+        if asked is None:
+            answers[FOREST] = self._forest.learn(rows, labels)
+            losses, errors = self._champion.learn(answers, labels)
+        else:
+            wanted = {name: self._models[name](asked) for name in self._champion.models if name != FOREST}
+            wanted[FOREST], answers[FOREST] = self._forest.interleave(asked, rows, labels)
+            given, (losses, errors) = self._champion.interleave(wanted, answers, labels)
         self._open.append((losses, errors))
         for rival in self._rivals():
             rival.take(answers, labels)
@@ -139,6 +161,7 @@ class Adaptation:
                 self._schedule.alarm(change)
                 self._note(Kind.ALARM, "errors have become more frequent", {"change": change}, row)
         self._history.add(rows, labels)
+        return given
 
     def _begin(self) -> None:
         slow, *others = sorted(self._estimators, key=lambda estimator: estimator.recent)
@@ -187,7 +210,9 @@ class Adaptation:
                 self._note(Kind.CONFIRMATION, self._former.reason, self._former.figures)
             self.promotions += 1
             self._note(Kind.PROMOTION, challenger.reason, challenger.figures)
-            self._former = self._rival(self._champion, self.settings.probation * self.budget.rows, "what was before")
+            least = 2 * self.settings.batches * self.settings.pace
+            rows = max(self.settings.probation * self.budget.rows, least)
+            self._former = self._rival(self._champion, rows, "what was before")
             self._champion, self._challenger = challenger.portfolio, None
         elif challenger is not None and self.learnt >= challenger.until:
             self._refuse(challenger)

@@ -32,9 +32,14 @@ class Portfolio:
 
     def learn(self, answers: Mapping[str, _Floats], labels: NDArray[np.int64]) -> tuple[_Floats, _Floats]:
         """Take labels; logarithmic loss and error (0 or 1) of what it answered to each row just before."""
-        mixed = self.blend.learn(self._placed(answers), labels)
-        losses = -np.log(np.maximum(mixed[np.arange(len(labels)), labels], LEAST))
-        return losses, (mixed.argmax(axis=1) != labels).astype(np.float64)
+        return _outcome(self.blend.learn(self._placed(answers), labels), labels)
+
+    def interleave(
+        self, asked: Mapping[str, _Floats], answers: Mapping[str, _Floats], labels: NDArray[np.int64]
+    ) -> tuple[_Floats, tuple[_Floats, _Floats]]:
+        """For each place: predict the row asked, then learn the other. What those methods give."""
+        given, mixed = self.blend.interleave(self._placed(asked), self._placed(answers), labels)
+        return given, _outcome(mixed, labels)
 
     def with_models(self, models: Mapping[str, str], *, like: str) -> "Portfolio":
         """A portfolio in which the places named have other models. A new place begins with the losses of `like`."""
@@ -42,3 +47,8 @@ class Portfolio:
         version = self.version | dict(models)
         begin = {place: losses.get(place, losses[like]) for place in version}
         return Portfolio(version, self.blend.over(tuple(version), begin))
+
+
+def _outcome(mixed: _Floats, labels: NDArray[np.int64]) -> tuple[_Floats, _Floats]:
+    losses = -np.log(np.maximum(mixed[np.arange(len(labels)), labels], LEAST))
+    return losses, (mixed.argmax(axis=1) != labels).astype(np.float64)

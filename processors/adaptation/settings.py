@@ -32,7 +32,7 @@ class Settings:
     margin: float = 2.0
     """Standard errors by which a challenger must be better, or a former champion to come back."""
     probation: float = 0.05
-    """Share of rows for which a former champion is kept after a promotion."""
+    """Share of rows for which a former champion is kept after a promotion; at least twice what evidence takes."""
     rows_per_alarm: float = 1_000_000.0
     """Rows without a change between false alarms, at least, on average."""
     history: int = 200_000
