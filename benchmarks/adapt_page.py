@@ -163,9 +163,9 @@ _TAIL = """## What was tried
 - *Weights that change more slowly* (half a loss after 1,000 rows) gain less; *more quickly* (after 100 rows), or with
   a smaller rate, they lose up to .6 points on SEA.
 - *Alarms on the errors of a static model, of one of the newest tenth, or of a Hoeffding tree*: each missed drifts or
-  was late on some stream. The errors of a forest return to their level after each drift. With 45,000 rows per alarm there
-  was a fourth, false alarm on SEA; with 1,000,000 there is none, but drifts after which the forest recovers within a
-  few dozen rows can be missed.
+  was late on some stream. The errors of a forest return to their level after each drift. With 45,000 rows per alarm
+  there was a fourth, false alarm on SEA; with 1,000,000 there is none, but drifts after which the forest recovers
+  within a few dozen rows can be missed.
 - *Answers in blocks*: on Elec2 with late labels 16 to 50 rows of staleness cost .7 to .8 points.
 
 Not tried: serving the best single member instead of a vote; keeping old models for concepts that return; the newest

@@ -31,9 +31,10 @@ def draw(found: dict[str, Any], path: Path, delay: str = "48") -> None:
         _against_retrains(below, found["streams"][name])
     axes[0, 0].set_ylabel(f"accuracy, labels {delay} rows late")
     axes[1, 0].set_ylabel("accuracy")
-    axes[0, 0].legend(loc="lower left", frameon=False)
-    axes[1, 0].legend(loc="lower right", frameon=False)
-    figure.tight_layout()
+    for row, place, columns in ((0, "upper center", 4), (1, "lower center", 3)):
+        handles, labels = axes[row, 0].get_legend_handles_labels()
+        figure.legend(handles, labels, loc=place, ncol=columns, frameon=False)
+    figure.tight_layout(rect=(0, 0.07, 1, 0.95))
     figure.savefig(path, metadata={"Date": None})
     plt.close(figure)
 
