@@ -4,7 +4,7 @@ BIN := .venv/bin
 INSTALLED := .venv/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo check test test-slow bench bench-drift bench-profiles bench-scale bench-state bench-labels fuzz chaos \
+.PHONY: help install demo check test test-slow bench bench-drift bench-profiles bench-scale bench-state bench-labels bench-adapt fuzz chaos \
 	format lock wheel compose-check clean
 
 help:  ## Show this help
@@ -54,6 +54,9 @@ bench-labels: $(INSTALLED)  ## Memory and cost of up to ten million predictions 
 
 bench-drift: $(INSTALLED)  ## Delay, false alarms and missed drifts of every detector, into docs/ (about six minutes)
 	$(BIN)/python benchmarks/drift.py $(ARGS)
+
+bench-adapt: $(INSTALLED)  ## How well models adapt to drift with late labels, beside others, into docs/ (about twenty minutes)
+	$(BIN)/python benchmarks/adapt.py $(ARGS)
 
 fuzz: $(INSTALLED)  ## A million messages, half of them bad: each answered once, and how fast (about five minutes)
 	$(BIN)/python benchmarks/fuzz.py

@@ -1,0 +1,58 @@
+"""A portfolio that answers in the shadow of the champion, and whether it is better."""
+
+from collections.abc import Mapping
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tidemill.processors.adaptation.evidence import Evidence
+from tidemill.processors.adaptation.portfolio import Portfolio
+
+_Floats = NDArray[np.float64]
+_Outcome = tuple[_Floats, _Floats]
+
+
+class Rival:
+    """A challenger, or a former champion on probation.
+
+    `take` gives it labels, as the champion gets them; `settle` compares both on what came since the last time, which
+    is a batch of evidence. It is heard until the row `until`.
+    """
+
+    def __init__(self, portfolio: Portfolio, *, until: float, reason: str, least: int, margin: float) -> None:
+        self.portfolio, self.until, self.reason = portfolio, until, reason
+        self._losses, self._errors, self._margin = Evidence(least=least), Evidence(least=least), margin
+        self._open: list[_Outcome] = []
+
+    def take(self, answers: Mapping[str, _Floats], labels: NDArray[np.int64]) -> None:
+        """Learn labels, and keep how it did."""
+        self._open.append(self.portfolio.learn(answers, labels))
+
+    def settle(self, champion: _Outcome) -> None:
+        """Compare with the champion's losses and errors on the same rows."""
+        if self._open:
+            losses, errors = together(self._open)
+            self._losses.add(champion[0], losses)
+            self._errors.add(champion[1], errors)
+            self._open.clear()
+
+    @property
+    def better(self) -> bool:
+        """Surely fewer losses than the champion's, and no more errors."""
+        return self._losses.score > self._margin and self._errors.mean >= 0
+
+    @property
+    def figures(self) -> dict[str, float]:
+        """Rows compared; by how much its loss and its errors were less, a row; the former in standard errors."""
+        return {
+            "rows": float(self._losses.rows),
+            "loss": self._losses.mean,
+            "errors": self._errors.mean,
+            "score": self._losses.score,
+        }
+
+
+def together(outcomes: list[_Outcome]) -> _Outcome:
+    """Losses and errors of several blocks as one."""
+    losses, errors = zip(*outcomes, strict=True)
+    return np.concatenate(losses), np.concatenate(errors)
