@@ -116,12 +116,13 @@ class Archive:
         if not table.exists():
             kept = self.ages.kept_versions
             table.create(done.topic, topic_id, stored_schema(messages.contract.arrow), kept)
-        _require_same(table, done.topic, topic_id)
         ends = {partition: reader.end(done.topic, partition) for partition in reader.partitions(done.topic)}
-        done.missed = _missed(reader, done.topic, table.positions(done.topic, list(ends)), ends)
+        stands = table.standing(done.topic, list(ends))
+        _require_same(table, done.topic, topic_id, stands.topic_id)
+        done.missed = _missed(reader, done.topic, stands.positions, ends)
         attempts = 0
         while True:
-            positions = table.positions(done.topic, list(ends))
+            positions, done.version = stands.positions, stands.version
             try:
                 for rows, after in _batches(reader, messages, positions, ends, self._batch, progress):
                     done.version = table.append(done.topic, rows, positions, after)
@@ -134,8 +135,9 @@ class Archive:
                 if attempts >= _ATTEMPTS:
                     raise StreamError(f"{attempts} commits in turn were refused: {fault}") from None
                 log.info("%s", fault)
+                stands = table.standing(done.topic, list(ends))
                 continue
-            done.positions, done.version = positions, int(table.open().version())
+            done.positions = positions
             return done
 
 
@@ -214,8 +216,7 @@ def _published(plan: Plan, suffix: str) -> bool:
     return suffix in plan.publish or suffix == "outcomes"
 
 
-def _require_same(table: ArchiveTable, topic: str, topic_id: str) -> None:
-    archived = table.topic_id()
+def _require_same(table: ArchiveTable, topic: str, topic_id: str, archived: str) -> None:
     if archived and topic_id and archived != topic_id:
         raise StreamError(
             f"{table.uri} holds another topic {topic}, with the id {archived}; now that id is {topic_id}: the topic was"

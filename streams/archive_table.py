@@ -8,6 +8,7 @@ offset is in the table once, and the table itself knows where to go on.
 
 import contextlib
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -28,6 +29,15 @@ Range = tuple[int, int]
 
 class Overtaken(StreamError):
     """Somebody else has written to the table meanwhile: look again where it stands."""
+
+
+@dataclass(frozen=True)
+class Standing:
+    """A table as it is now: its version, for each partition the next offset that it lacks, its topic's id if known."""
+
+    version: int
+    positions: dict[int, int]
+    topic_id: str
 
 
 class ArchiveTable:
@@ -66,14 +76,12 @@ class ArchiveTable:
             raise StreamError(f"{self.uri}: {which} cannot be read (any more): {error}") from None
         return table
 
-    def topic_id(self) -> str:
-        """The id of the topic that it was made for; empty if that was not known."""
-        return str(self.open().metadata().configuration.get(TOPIC_ID, ""))
-
-    def positions(self, topic: str, partitions: Sequence[int]) -> dict[int, int]:
-        """For each partition, the next offset that the table lacks."""
+    def standing(self, topic: str, partitions: Sequence[int]) -> Standing:
+        """How the table stands now."""
         table = self.open()
-        return {partition: table.transaction_version(_app(topic, partition)) or 0 for partition in partitions}
+        positions = {partition: table.transaction_version(_app(topic, partition)) or 0 for partition in partitions}
+        topic_id = str(table.metadata().configuration.get(TOPIC_ID, ""))
+        return Standing(int(table.version()), positions, topic_id)
 
     def append(self, topic: str, rows: pa.Table, former: Mapping[int, int], after: Mapping[int, int]) -> int:
         """Add rows and move the partitions in `after` on to the offsets given there; returns the table's version.

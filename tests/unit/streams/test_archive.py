@@ -165,7 +165,7 @@ def test_delta_refuses_a_commit_that_another_has_made_meanwhile(shop, monkeypatc
     shop.catch_up(stop=lambda: True)
     table = shop.archive.table("features")
     topic = shop.plan.topic("features")
-    stale, former = table.open(), table.positions(topic, [0, 1])
+    stale, former = table.open(), table.standing(topic, [0, 1]).positions
     shop.catch_up()
     monkeypatch.setattr(table, "open", lambda: stale)
     with pytest.raises(Overtaken, match=r"[Cc]oncurrent"):
@@ -197,7 +197,7 @@ def test_what_retention_took_is_told(shop, caplog):
     shop.catch_up()
     shop.sell(20)
     topic = shop.plan.topic("features")
-    at = shop.archive.table("features").positions(topic, [0])[0]
+    at = shop.archive.table("features").standing(topic, [0]).positions[0]
     shop.driver.log.delete_before(topic, 0, at + 2)
     done = shop.catch_up()
     assert done["features"].missed == 2
@@ -289,7 +289,7 @@ def test_every_type_can_be_stored(kind, stored, tmp_path):
         rows = pa.table([[values[stored]], [0], [0], [0]], schema=schema)
     table.append("t", rows, {0: 0}, {0: 1})
     assert table.read().num_rows == rows.num_rows
-    assert table.positions("t", [0]) == {0: 1}
+    assert table.standing("t", [0]).positions == {0: 1}
 
 
 def test_upkeep_joins_files_and_keeps_what_data_sets_name(shop):
@@ -308,9 +308,8 @@ def test_upkeep_joins_files_and_keeps_what_data_sets_name(shop):
     assert places(shop.archived("outcomes")) == shop.sent("outcomes")
     version = made.manifest["tables"]["outcomes"]["version"]
     assert shop.archive.table("outcomes").read(version=version).num_rows == 60
-    for suffix, gone in (("outcomes", "a file of version 1 is gone"), ("features", "version 1 cannot be read")):
-        with pytest.raises(StreamError, match=gone):
-            shop.archive.table(suffix).read(version=1)
+    with pytest.raises(StreamError, match="version 1 cannot be read"):
+        shop.archive.table("features").read(version=1)
     shop.sell(3)
     shop.catch_up()
     assert store.rebuild(made.id).to_bytes() == made.to_bytes()
