@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 from sklearn.pipeline import Pipeline
-from threadpoolctl import ThreadpoolController  # type: ignore[import-untyped]
+from threadpoolctl import ThreadpoolController
 
 from tidemill.processors.online_inference.isolation import Failure, Rows, score_rows
 from tidemill.processors.online_inference.rowwise import is_rowwise, without_names
