@@ -189,6 +189,7 @@ def run_jobs(
     manifest: Annotated[
         str | None, typer.Option("--manifest", help="With kubernetes: the Job's manifest, as in deploy/.")
     ] = None,
+    tracking: Annotated[bool, typer.Option(help="Write each job down in MLflow.")] = True,
     root: Root = None,
     trust_model: Trusted = None,
     bootstrap_servers: Bootstrap = None,
@@ -234,12 +235,14 @@ def run_jobs(
     limits = Limits(minutes * 60, memory)
     command = [sys.executable, "-m", "tidemill", "job", pipeline, "--bootstrap-servers", connection.bootstrap_servers]
     command += [*(a for sha in trust_model or [] for a in ("--trust-model", sha)), "--archive", archives(root)]
+    command += [] if tracking else ["--no-tracking"]
     # By the environment: a command line can be read by every user of the machine, and a URL may hold a password.
     registry = {"TIDEMILL_REGISTRY_URL": registry_url} if registry_url else {}
     environment = {**_ONE_THREAD, **registry}
     made: Launcher = LocalProcess([*command, "--log-level", log_level], limits, environment=environment)
     if launcher == "kubernetes":
         made = KubernetesJob(manifest, limits)
+    follow = Tracking(plan.name, folder=home() / "mlflow").follow if tracking else lambda records: True  # noqa: ARG005
     slot = Slot.take(home() / "run" / plan.name, "jobs")
     try:
         serve(
@@ -247,7 +250,7 @@ def run_jobs(
             connection,
             slot.name,
             made,
-            publisher(declared, connection, Tracking(plan.name, folder=home() / "mlflow").follow),
+            publisher(declared, connection, follow),
             stop_signal().is_set,
             RunnerOptions(attempts=attempts, backoff=backoff),
             until_idle=until_idle,
@@ -258,6 +261,7 @@ def run_jobs(
 
 def job(
     pipeline: PipelineFile,
+    tracking: Annotated[bool, typer.Option()] = True,
     root: Root = None,
     trust_model: Trusted = None,
     bootstrap_servers: Bootstrap = None,
@@ -296,6 +300,7 @@ def job(
             registry,
             trusted,
             os.environ.get("TIDEMILL_LINEAGE"),
+            tracking,
         )
     )
     _say({"result": result})

@@ -22,7 +22,7 @@ class JobContext:
     """A job: its pipeline, what the trigger says, and where things are.
 
     `tell` hears of each step and how far the job is, from 0 to 1. `lineage` is where run events go, as in
-    `open_lineage`.
+    `open_lineage`; `tracking` says whether the job is written down in MLflow.
     """
 
     pipeline: Pipeline
@@ -34,6 +34,7 @@ class JobContext:
     registry: SchemaSource | None = None
     trusted: Sequence[str] = ()
     lineage: str | None = None
+    tracking: bool = True
     now: Callable[[], datetime] = field(default=lambda: datetime.now(UTC))
 
     @property

@@ -17,7 +17,9 @@ from tidemill.streams.tracking import Tracking
 
 
 def track(job: JobContext, data: JobData, made: Fitted, found: Examined) -> None:
-    """Write the job down in MLflow, as far as that can be reached."""
+    """Write the job down in MLflow, as far as that is wanted and can be reached."""
+    if not job.tracking:
+        return
     told = TrackedJob(
         job_id=job.id,
         trigger_id=job.id,
