@@ -19,6 +19,8 @@ from tidemill.schemas.errors import ModelError
 
 HARMLESS = frozenset(
     {
+        # A function that it holds is listed by itself.
+        "functools.partial",
         "numpy.dtype",
         "sklearn._loss.link.Interval",
         "sklearn._loss.link.LogitLink",
@@ -29,6 +31,7 @@ HARMLESS = frozenset(
         "sklearn.ensemble._hist_gradient_boosting.binning._BinMapper",
         "sklearn.ensemble._hist_gradient_boosting.predictor.TreePredictor",
         "sklearn.tree._tree.Tree",
+        "sklearn.utils.validation.check_array",
     }
 )
 """Types that skops leaves to its caller to judge, but which scikit-learn's own estimators consist of: they hold
