@@ -53,7 +53,7 @@ def retrain_rows(
                 "model_version": "" if job is None else job.model_version,
                 "verdict": "" if job is None else job.reason,
                 "rollout": [model["status"] for model in steps],
-                "last": steps[-1]["reason"] if steps else "",
+                "last": steps[-1]["reason"].split(" {")[0] if steps else "",
             }
         )
     return rows
