@@ -98,7 +98,9 @@ class Archive:
 
         """
         suffixes = [suffix for suffix in ARCHIVED if suffix in plan.contracts and _published(plan, suffix)]
-        return {suffix: self._catch_up(plan, suffix, reader, schemas, progress, stop) for suffix in suffixes}
+        # Outcomes first, while events go on: then the features of each outcome are there.
+        done = {s: self._catch_up(plan, s, reader, schemas, progress, stop) for s in reversed(suffixes)}
+        return {suffix: done[suffix] for suffix in suffixes}
 
     def _catch_up(
         self,

@@ -64,7 +64,6 @@ def job_data(job: JobContext) -> JobData:
     # When a label was known on the clock of events: a replay has its labels sent at quite another time.
     rows = _known_as_label_time(dataset.named())
     newest = _newest(archive, plan, columns)
-    # Outcomes are archived after features, and events go on meanwhile: either may be the newer one.
     reached = max(pc.max(table[_EVENT_TIME]).as_py() for table in (rows, newest) if table is not None)
     cut = stretches(rows, reached.astimezone(UTC))
     fresh = None
