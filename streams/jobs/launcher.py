@@ -117,8 +117,9 @@ class LocalJob:
 
     def _read(self) -> None:
         assert self._process.stdout is not None
-        for line in self._process.stdout:
-            self._lines.put(line)
+        with self._process.stdout as said:
+            for line in said:
+                self._lines.put(line)
 
     def poll(self) -> Told:
         """See `Running.poll`; a job that takes more than its limits is ended."""
@@ -166,6 +167,7 @@ class LocalJob:
         """See `Running.cancel`."""
         self._end()
         self._process.wait()
+        self._reader.join(_SECONDS_TO_END)
 
     def _end(self) -> None:
         """Its children as well, whatever has become of it."""
