@@ -35,7 +35,6 @@ __all__ = ["START", "Driver"]
 
 START = datetime(2024, 1, 1, tzinfo=UTC)
 """Where a driver's clock stands if it is told nothing else."""
-_LAYOUTS = ("all", "each")
 
 
 class Driver:
@@ -103,7 +102,7 @@ class Driver:
 
         """
         stages = stages or self._stages
-        if stages not in _LAYOUTS:
+        if stages not in ("all", "each"):
             raise DeclarationError(f"expected stages='all' or 'each', got {stages!r}")
         plan = self.pipeline.make_plan()
         groups = [plan.stages] if stages == "all" else [(stage,) for stage in plan.stages]
@@ -256,7 +255,6 @@ class Driver:
         from tidemill.streams.learner import StreamLearner, no_better, publisher
 
         model, made = learning_model(self.pipeline), list[Mapping[str, Any]]()
-        models = self._topic("models")
         publish = publisher(self.plan, model, MemorySender(self.log), RolloutLog(self.plan, self.log))
 
         def note(version: Version) -> Mapping[str, Any]:
@@ -268,7 +266,7 @@ class Driver:
             model,
             MemoryReader(self.log),
             self._schemas,
-            MemoryStream(self.log, models),
+            MemoryStream(self.log, self._topic("models")),
             note,
             refuse=(lambda version: None) if force else no_better,  # noqa: ARG005
             # Nothing is ever under way, so that no partition need be waited for.

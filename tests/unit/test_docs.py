@@ -55,6 +55,7 @@ WHOLE = tm.Pipeline(
     ),
     model=tm.Model(LogisticRegression(), ["size"]),
     drift=[tm.data_drift()],
+    retrain=tm.Retrain(),
 )
 """A pipeline that has every kind of topic."""
 
@@ -364,7 +365,10 @@ def test_every_parameter_is_in_its_table(declared, path):
     assert [each for each in parameters if not re.search(rf"\b{each}\b", signature)] == []
 
 
-@pytest.mark.parametrize("declared", [tm.Client, tm.Prediction, tm.Outcome, tm.Rejection], ids=lambda it: it.__name__)
+PROGRAMS = [tm.Client, tm.Prediction, tm.Outcome, tm.Rejection, tm.RetrainTrigger, tm.TrainingJob]
+
+
+@pytest.mark.parametrize("declared", PROGRAMS, ids=lambda it: it.__name__)
 def test_what_programs_use_is_in_the_reference(declared):
     reference = text_of("docs/reference/client.md")
     methods = {name for name, it in vars(declared).items() if inspect.isfunction(it) and not name.startswith("_")}
