@@ -71,7 +71,7 @@ def test_one_that_cannot_be_created_has_failed_with_what_kubectl_says(kubectl):
 
 def test_a_manifest_without_a_place_for_the_job_is_refused(tmp_path):
     (tmp_path / "job.yaml").write_text("kind: Job")
-    with pytest.raises(DeclarationError, match="expected {{id}} somewhere"):
+    with pytest.raises(DeclarationError, match="somewhere in the manifest"):
         KubernetesJob(str(tmp_path / "job.yaml"), Limits(60))
     with pytest.raises(DeclarationError, match="--manifest"):
         KubernetesJob(None, Limits(60))
