@@ -53,6 +53,8 @@ _READS = {
         "schemas",
         "events",
         "labels",
+        "features",
+        SHADOW_PREDICTIONS,
         "predictions",
         SHADOW_PREDICTIONS,
         "outcomes",
@@ -71,7 +73,7 @@ _WRITES = {
     "producer": ("events",),
     "labeller": ("labels",),
     "worker": (*OUTPUTS, SHADOW_PREDICTIONS, "outcomes", "rejected", "changelog", "schemas", "profiles"),
-    "trainer": ("models", "model-artefacts", "label-requests", "training-jobs", PRIVACY_ACCOUNT),
+    "trainer": ("models", "model-artefacts", "label-requests", "training-jobs", PRIVACY_ACCOUNT, "lineage"),
     "control": ("control", "drift-alerts", "retrain-triggers", "models"),
     "operator": ("events", "labels", "retries", "alert-actions", "retrain-requests", "models"),
 }

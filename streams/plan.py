@@ -241,6 +241,7 @@ class Plan:
         return [
             TopicSpec(self.topic("retrain-requests"), 1, kept, "what people ask of continuous training"),
             TopicSpec(self.topic("retrain-triggers"), TRIGGER_PARTITIONS, kept, "why a new model is wanted, or is not"),
+            TopicSpec(self.topic("lineage"), 1, log, "run events of jobs, as OpenLineage has them"),
             TopicSpec(self.topic(PRIVACY_ACCOUNT), 1, kept, "what private trainings have spent, on which rows"),
             TopicSpec(self.topic("training-jobs"), 1, jobs, "how each training job stands"),
         ]

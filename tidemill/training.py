@@ -61,7 +61,12 @@ def train(
         ModelError: there is too little to learn from, or the model is no better than the base rate (unless `force`).
 
     """
-    _declared(pipeline)
+    model, _ = _declared(pipeline)
+    if model.privacy is not None:
+        raise DeclarationError(
+            f"pipeline {pipeline.name} trains with differential privacy, of which training jobs keep the account: ask"
+            " for a model with `tidemill retrain`"
+        )
     contract = pipeline.labels_contract
     assert contract is not None
     plan = pipeline.plan()

@@ -5,9 +5,9 @@ import getpass
 import json
 import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -29,6 +29,10 @@ from tidemill.cli.options import (
 from tidemill.cli.run import Trusted
 from tidemill.results import RetrainTrigger, TrainingJob
 from tidemill.schemas.errors import DeclarationError, nearest
+
+if TYPE_CHECKING:
+    from tidemill.streams.kafka.connection import Connection
+    from tidemill.streams.plan import Plan
 
 # Threads that wait for each other at every split of a tree are slower than one, where workers want the cores as well.
 _ONE_THREAD = {
@@ -190,6 +194,14 @@ def run_jobs(
         str | None, typer.Option("--manifest", help="With kubernetes: the Job's manifest, as in deploy/.")
     ] = None,
     tracking: Annotated[bool, typer.Option(help="Write each job down in MLflow.")] = True,
+    lineage: Annotated[
+        str | None,
+        typer.Option(
+            "--lineage",
+            envvar="TIDEMILL_LINEAGE",
+            help="Where OpenLineage run events go: a file, the URL of a server, or `topic` for P.lineage.",
+        ),
+    ] = None,
     root: Root = None,
     trust_model: Trusted = None,
     bootstrap_servers: Bootstrap = None,
@@ -217,7 +229,6 @@ def run_jobs(
     from tidemill.streams.kafka.admin import apply_topics
     from tidemill.streams.kafka.connection import Connection
     from tidemill.streams.supervisor import Slot
-    from tidemill.streams.tracking import Tracking
 
     log_to_stderr("jobs", log_level)
     declared = load_pipeline(pipeline)
@@ -238,11 +249,10 @@ def run_jobs(
     command += [] if tracking else ["--no-tracking"]
     # By the environment: a command line can be read by every user of the machine, and a URL may hold a password.
     registry = {"TIDEMILL_REGISTRY_URL": registry_url} if registry_url else {}
-    environment = {**_ONE_THREAD, **registry}
+    environment = {**_ONE_THREAD, **registry, **({"TIDEMILL_LINEAGE": lineage} if lineage else {})}
     made: Launcher = LocalProcess([*command, "--log-level", log_level], limits, environment=environment)
     if launcher == "kubernetes":
         made = KubernetesJob(manifest, limits)
-    follow = Tracking(plan.name, folder=home() / "mlflow").follow if tracking else lambda records: True  # noqa: ARG005
     slot = Slot.take(home() / "run" / plan.name, "jobs")
     try:
         serve(
@@ -250,13 +260,35 @@ def run_jobs(
             connection,
             slot.name,
             made,
-            publisher(declared, connection, follow),
+            publisher(declared, connection),
             stop_signal().is_set,
             RunnerOptions(attempts=attempts, backoff=backoff),
             until_idle=until_idle,
+            watch=_following(plan, connection) if tracking else lambda: None,
         )
     finally:
         slot.release()
+
+
+def _following(plan: "Plan", connection: "Connection") -> Callable[[], None]:
+    """Lets MLflow's aliases follow P.models, whoever moves the models."""
+    from tidemill.streams.kafka.follower import Follower
+    from tidemill.streams.models import announcements
+    from tidemill.streams.tracking import Tracking
+
+    stream, tracking = Follower(connection, plan.topic("models")), Tracking(plan.name, folder=home() / "mlflow")
+    records = announcements(stream, wait=True)
+    behind = bool(records)
+
+    def watch() -> None:
+        nonlocal behind
+        new = announcements(stream, wait=False)
+        records.extend(new)
+        if new or behind:
+            tracking.follow(records)
+            behind = False
+
+    return watch
 
 
 def job(

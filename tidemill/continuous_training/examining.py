@@ -39,6 +39,8 @@ class Examined:
     verdict: Verdict
     card: str
     estimates: Mapping[str, Estimate]
+    labels: NDArray[Any]
+    scores: NDArray[np.float64]
     event: dict[str, Any]
 
 
@@ -73,7 +75,8 @@ def examined(job: JobContext, data: JobData, made: Fitted) -> Examined:
     verdict = examine(given)
     page = card(_origin(job, data, made, artefact), given, verdict)
     estimates = measures(given, slices=False).get(_WHOLE, {})
-    return Examined(artefact, verdict, page, estimates, _event(job, data, made, given, verdict, page))
+    event = _event(job, data, made, given, verdict, page)
+    return Examined(artefact, verdict, page, estimates, given.labels, given.candidate, event)
 
 
 def _event(

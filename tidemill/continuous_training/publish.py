@@ -16,15 +16,10 @@ from tidemill.streams.rollout_log import LogMoved, RolloutLog
 log = logging.getLogger(__name__)
 _TIMES = ("trained_from", "trained_until", "announced_at")
 _ATTEMPTS = 20
-Tracked = Callable[[list[Mapping[str, Any]]], object]
 
 
-def publisher(
-    pipeline: Pipeline,
-    connection: Connection | MemoryLog,
-    track: Tracked = lambda records: None,  # noqa: ARG005
-) -> Callable[[str, Mapping[str, Any]], None]:
-    """A function of a job's id and its result; `track` is told the rollout log's records after it has changed."""
+def publisher(pipeline: Pipeline, connection: Connection | MemoryLog) -> Callable[[str, Mapping[str, Any]], None]:
+    """A function of a job's id and its result."""
     rollouts = RolloutLog(pipeline.plan(), connection)
 
     def publish(job_id: str, result: Mapping[str, Any]) -> None:
@@ -46,7 +41,6 @@ def publisher(
                 # The same bytes as a model that has been here before: what became of that one holds.
                 log.warning("job %s: %s", job_id, error)
                 return
-            track([*rollouts.rollout().records])
             return
         raise ModelError(f"job {job_id}: the rollout log of {pipeline.name} was always moved by others; try again")
 

@@ -1,6 +1,7 @@
 """What other systems are told of a job: runs in MLflow, run events by OpenLineage. Neither can break it."""
 
 import json
+import logging
 from collections.abc import Mapping
 from typing import Any
 
@@ -10,10 +11,14 @@ from tidemill.continuous_training.context import JobContext
 from tidemill.continuous_training.data import JobData
 from tidemill.continuous_training.examining import Examined
 from tidemill.continuous_training.fitting import Fitted
+from tidemill.processors.drift import reference_profiles, summary
 from tidemill.streams.kafka.publisher import Publisher
 from tidemill.streams.lineage import JobRun, LineageDataset, State, model_dataset, open_lineage, table_dataset
+from tidemill.streams.plots import pictures
 from tidemill.streams.tracked import TrackedJob
 from tidemill.streams.tracking import Tracking
+
+log = logging.getLogger(__name__)
 
 
 def track(job: JobContext, data: JobData, made: Fitted, found: Examined) -> None:
@@ -31,12 +36,25 @@ def track(job: JobContext, data: JobData, made: Fitted, found: Examined) -> None
         trials=made.searched.trials,
         dataset=data.dataset.id,
         manifest=dict(data.dataset.manifest),
+        profile=json.dumps([summary(each) for each in reference_profiles(found.artefact.data).values()]),
+        plots=_pictures(job, found),
         card=found.card,
         version=found.artefact.sha256[:12],
         model=found.artefact.data,
         model_format=found.artefact.format,
     )
     Tracking(job.pipeline.name, folder=job.home / "mlflow").record(told)
+
+
+def _pictures(job: JobContext, found: Examined) -> Mapping[str, bytes]:
+    answered = np.isfinite(found.scores).all(axis=1)
+    if not answered.any():
+        return {}
+    try:
+        return pictures(found.labels[answered], found.scores[answered], job.target.classes)
+    except Exception as error:  # noqa: BLE001 - a picture must not cost a model
+        log.warning("job %s: there are no pictures (%s: %s)", job.id, type(error).__name__, error)
+        return {}
 
 
 def tell_lineage(
