@@ -113,9 +113,10 @@ def test_the_tutorial_comes_out_as_it_says(tmp_path, monkeypatch):
             (tmp_path / mark.removeprefix("file: ")).write_text(code)
     monkeypatch.chdir(tmp_path)
     runpy.run_path("make_data.py")
-    parcels, deliveries = (
+    runpy.run_path("later.py")
+    parcels, deliveries, later = (
         [json.loads(line) for line in Path(f"{name}.jsonl").read_text().splitlines()]
-        for name in ("parcels", "deliveries")
+        for name in ("parcels", "deliveries", "later-labels")
     )
     driver = tm.testing.Driver(tmp_path / "pipeline.py", now=datetime(2025, 3, 10, 12, tzinfo=UTC))
     driver.send(parcels[:8000])
@@ -133,6 +134,10 @@ def test_the_tutorial_comes_out_as_it_says(tmp_path, monkeypatch):
     driver.run()
     assert [r.reason for r in driver.rejections()] == ["duplicate_id"]
     assert {p.model_version for p in driver.predictions()} == {"prior", model["model_version"]}
+    driver.send_labels(later[:50])
+    driver.run()
+    assert len(driver.outcomes()) == 8050
+    assert sum(new != old for new, old in zip(later, deliveries[8000:], strict=True)) > 8000
 
 
 # Links
