@@ -98,6 +98,18 @@ class JobRunner:
             # A rebalance, mostly: whatever is still this runner's is written again after the next poll.
             log.info("%s", error)
 
+    def hand_over(self) -> None:
+        """Put the job in hand back into the queue: that its runner is stopped is none of its attempts."""
+        job = self._current
+        if job is None or self._running is None or self._ending is not None:
+            return
+        self._drop()
+        job.attempt -= 1
+        try:
+            self._write(job, "queued", reason="its runner was stopped; the next one takes it up")
+        except CommitAborted as error:
+            log.info("%s", error)
+
     def close(self) -> None:
         """Let go of the job in hand: another runner takes it up."""
         self._drop()

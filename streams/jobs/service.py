@@ -96,3 +96,4 @@ def run_jobs(
             watch()
             if until_idle and runner.idle and all(lag == 0 for lag in source.lag().values()) and source.ended():
                 return
+        runner.hand_over()

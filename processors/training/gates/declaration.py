@@ -100,7 +100,8 @@ class Gates:
             for name in named:
                 if name not in fields:
                     raise DeclarationError(
-                        f"Gates({role}=...) names a field {name!r} that is not there{nearest(name, fields)}"
+                        f"Gates({role}=...) names a field {name!r} that is not there{nearest(name, fields)}; of an"
+                        f" event's own fields those are there that are declared as features: tm.fields({name!r})"
                     )
         if self.sensitive and not target.classes:
             raise DeclarationError(

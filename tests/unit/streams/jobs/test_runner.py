@@ -186,6 +186,32 @@ def test_one_that_keeps_killing_its_runner_is_given_up(world):
     assert len(world.launched) == 3
 
 
+def test_a_runner_that_is_stopped_uses_up_no_attempt(world):
+    world.add("a")
+    for _ in range(4):
+        world.read = 0
+        runner = world.runner(attempts=3)
+        steps(runner, 2)
+        runner.hand_over()
+        assert world.states()[-2:] == [("running", 1), ("queued", 0)]
+        assert runner.idle
+    assert (len(world.ended), world.offsets) == (4, {0: 0})
+    world.read, world.told = 0, [succeeded()]
+    steps(world.runner(attempts=3))
+    assert world.states()[-1] == ("succeeded", 1)
+
+
+def test_a_result_that_is_in_hand_is_not_handed_over(world):
+    world.add("a")
+    runner = world.runner()
+    world.aborts = [False, True]
+    world.told = [succeeded()]
+    steps(runner, 2)
+    runner.hand_over()
+    steps(runner)
+    assert world.states()[-1] == ("succeeded", 1)
+
+
 def test_one_that_has_ended_is_not_run_again(world):
     world.add("a")
     world.told = [succeeded()]
