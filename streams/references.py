@@ -25,10 +25,18 @@ class References:
     def __call__(self, version: str) -> Mapping[tuple[Kind, str], Profile]:
         """None of them if the version is unknown, or has none."""
         if version not in self._announced:
-            self._announced |= {event["model_version"]: event for event in announcements(self._stream, wait=True)}
+            self._learn()
         if version not in self._known and version in self._announced:
             self._known[version] = self._fetch(version)
         return self._known.get(version, {})
+
+    def served(self) -> bool:
+        """Whether a model has been announced to answer."""
+        self._learn()
+        return any(event["status"] == "champion" for event in self._announced.values())
+
+    def _learn(self) -> None:
+        self._announced |= {event["model_version"]: event for event in announcements(self._stream, wait=True)}
 
     def _fetch(self, version: str) -> Mapping[tuple[Kind, str], Profile]:
         try:

@@ -33,10 +33,19 @@ class Watch:
     """When alerts and labels lead to a new model; None where they do not."""
 
 
-def make_state(pipeline: str, watch: Watch, partitions: int, references: References) -> ControlState[Profile]:
-    """A control plane's state, fresh; as many tasks as `partitions` hear of all of these."""
+def make_state(
+    pipeline: str,
+    watch: Watch,
+    partitions: int,
+    references: References,
+    served: Callable[[], bool] = lambda: False,
+) -> ControlState[Profile]:
+    """A control plane's state, fresh; as many tasks as `partitions` hear of all of these.
+
+    `served` says whether a model has been announced to answer.
+    """
     windows: Windows[Profile] = Windows(partitions**2, watch.grace_ms, watch.idle_ms)
     sequences = Sequences(partitions, watch.idle_ms)
     incidents = Incidents(pipeline, watch.incidents)
-    retrain = None if watch.retrain is None else RetrainPolicy(pipeline, watch.retrain)
+    retrain = None if watch.retrain is None else RetrainPolicy(pipeline, watch.retrain, served)
     return ControlState(windows, sequences, incidents, watch.make_judge(references), pack, unpack, retrain)

@@ -6,7 +6,7 @@ order, and on nothing else: its state is JSON, and whoever restores it and tells
 It remembers how far it was told (`news`), so that what it is told again after a restart changes nothing.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -22,8 +22,9 @@ _NEVER = -(2**62)
 class RetrainPolicy:
     """Decides when a new model is wanted."""
 
-    def __init__(self, pipeline: str, declared: Retrain) -> None:
-        self._pipeline, self._declared = pipeline, declared
+    def __init__(self, pipeline: str, declared: Retrain, served: Callable[[], bool] = lambda: False) -> None:
+        """`served` says whether a model has been announced to answer, by whomever."""
+        self._pipeline, self._declared, self._served = pipeline, declared, served
         self._at, self._began = _NEVER, _NEVER
         """How far events have come, and where they were when this was first told."""
         self._open: dict[str, dict[str, Any]] = {}
@@ -170,7 +171,7 @@ class RetrainPolicy:
 
     def _decide_first(self) -> None:
         """A first model, as long as there is none: with enough labels, and with twice as many if that led to none."""
-        if self._unanswered >= self._enough:
+        if self._unanswered >= self._enough and not self._served():
             reason = f"no model answers yet, and {self._unanswered:,} labels have come to learn a first one from"
             made = self._trigger("labels", ("first", self._enough), reason, {"labels": self._unanswered})
             if self._try(made, self._held_back()):
@@ -246,7 +247,9 @@ class RetrainPolicy:
             self._fire(trigger)
             return True
         by, why = held_back
-        identity = trigger_id(self._pipeline, "suppressed", trigger.id, by)
+        # Once for these incidents, however often they change meanwhile.
+        about = [each["id"] for each in trigger.evidence.get("incidents", ())] or trigger.id
+        identity = trigger_id(self._pipeline, "suppressed", trigger.cause, about, by)
         if identity not in self._told:
             self._tell(
                 Trigger(

@@ -39,10 +39,12 @@ def control(
     """
     from tidemill.cli.run import log_to_stderr, stop_signal
     from tidemill.loading import load_pipeline
+    from tidemill.processors.drift import Profile
     from tidemill.streams.access import CONTROL_TOPICS
     from tidemill.streams.control import ControlOptions, run_control
     from tidemill.streams.control_metrics import ControlMetrics
     from tidemill.streams.control_plane import ControlPlane
+    from tidemill.streams.control_state import ControlState
     from tidemill.streams.health import Health, serve
     from tidemill.streams.kafka.admin import apply_topics
     from tidemill.streams.kafka.connection import Connection
@@ -83,7 +85,11 @@ def control(
     reader = KafkaReader(connection)
     partitions = len(reader.partitions(plan.topic("events")))
     references = References(plan, Follower(connection, plan.topic("models")), reader)
-    plane = ControlPlane(plan.name, lambda: make_state(plan.name, watch, partitions, references), read_deltas, metrics)
+
+    def make_fresh() -> ControlState[Profile]:
+        return make_state(plan.name, watch, partitions, references, references.served)
+
+    plane = ControlPlane(plan.name, make_fresh, read_deltas, metrics)
     options = ControlOptions(watch.idle_ms, watch.retrain is not None, TRIGGER_PARTITIONS, health.beat)
     with judging(plan, connection, lambda: plane.active):
         run_control(plan.name, connection, plane, options, ends)

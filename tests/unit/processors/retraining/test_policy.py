@@ -187,6 +187,20 @@ def test_a_first_model_follows_from_the_first_labels():
     assert (again.fired, again.at) == (True, 20 * DAY)
 
 
+def test_no_first_model_where_one_was_announced_by_somebody():
+    made = Policy("mill", Retrain(least_labels=100), lambda: True)
+    made.outcomes(500, "prior", 10 * DAY)
+    assert made.drain() == []
+
+
+def test_what_holds_incidents_back_is_said_once_however_they_change():
+    made = policy(cooldown="9d")
+    made.incident(incident("a", 10))
+    for revision in range(3):
+        made.incident(incident("b", 11 + revision, state="updated", revision=revision))
+    assert [trigger.suppressed_by for trigger in made.drain()] == [None, "running", "cooldown"]
+
+
 def test_a_request_is_not_held_back_but_done_once():
     made = policy(cooldown="365d", budget="1/week", least_labels=10**9)
     for number in (1, 2, 1):
