@@ -106,7 +106,8 @@ class ControlPlane(Generic[T]):
         rows = decode_jobs([record.value for record in records]) if records else []
         for record, row in zip(records, rows, strict=True):
             if row is not None:
-                self._running.job(row["id"], record.offset, ended=row["state"] in ENDED)
+                state = row["state"]
+                self._running.job(row["id"], record.offset, ended=state in ENDED, succeeded=state == "succeeded")
 
     def silence(self, milliseconds: int) -> None:
         """There is nothing to read, and for so long no profile has come."""

@@ -95,14 +95,14 @@ class ControlState(Generic[T]):
         if self._retrain is not None:
             self._retrain.request(request)
 
-    def job(self, job: str, place: int, *, ended: bool) -> None:
+    def job(self, job: str, place: int, *, ended: bool, succeeded: bool = False) -> None:
         """How a training job stands."""
         if place < self.next_job:
             return
         self.next_job, self._moved = place + 1, True
         policy = self._heed("jobs", place)
         if policy is not None and ended:
-            policy.job_ended(job)
+            policy.job_ended(job, succeeded=succeeded)
 
     def _heed(self, source: str, offset: int) -> RetrainPolicy | None:
         """The policy, if it has not been told of this record yet: its state may be ahead of the rest."""

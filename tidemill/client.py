@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping
+from contextlib import closing
 from datetime import UTC, datetime
 from types import TracebackType
 from typing import Any, Generic, Self, TypeVar
@@ -287,6 +288,9 @@ class Client:
             reader.close()
 
     def _ask(self, request: Mapping[str, Any]) -> None:
+        # A topic that is not there would be waited for: the pipeline's name is wrong, or it declares no retraining.
+        with closing(KafkaReader(self.connection)) as reader:
+            reader.partitions(f"{self.name}.{REQUESTS}")
         if self._publisher is None:
             self._publisher = Publisher(self.connection)
         key, value, headers = encode_request({"since": None, **request}, datetime.now(UTC))

@@ -35,6 +35,8 @@ class RetrainPolicy:
         self._labels = 0
         self._unanswered = 0
         """Labels of events that no model has answered."""
+        self._answered = False
+        """Whether there is a model: labels of what the prior answered go on coming for long after it."""
         self._enough = max(declared.least_labels, 1)
         self._broken: dict[str, Any] | None = None
         self._told: list[str] = []
@@ -91,6 +93,7 @@ class RetrainPolicy:
         if at != _NEVER:
             self._reach(at)
         self._labels += rows
+        self._answered = self._answered or version not in ("", PRIOR)
         if version == PRIOR:
             self._unanswered += rows
             self._decide_first()
@@ -104,8 +107,9 @@ class RetrainPolicy:
             evidence = {"request": request.id, "labels": self._labels}
             self._fire(Trigger(identity, "request", self._now, why, request.since, who=request.who, evidence=evidence))
 
-    def job_ended(self, job: str) -> None:
+    def job_ended(self, job: str, *, succeeded: bool = False) -> None:
         """A job has ended, in whichever way: what it was waited for is asked again."""
+        self._answered = self._answered or succeeded
         if job in self._running:
             self._running.remove(job)
             self._decide()
@@ -127,6 +131,7 @@ class RetrainPolicy:
             "running": self._running,
             "labels": self._labels,
             "unanswered": self._unanswered,
+            "answered": self._answered,
             "enough": self._enough,
             "broken": self._broken,
             "told": self._told,
@@ -138,6 +143,7 @@ class RetrainPolicy:
         """Begin with what was saved."""
         self._at, self._began, self._labels = saved["at"], saved["began"], saved["labels"]
         self._unanswered, self._enough = saved["unanswered"], saved["enough"]
+        self._answered = saved.get("answered", False)
         self._open = {name: dict(each) for name, each in saved["open"].items()}
         self._fired, self._told, self._broken = list(saved["fired"]), list(saved["told"]), saved["broken"]
         self._running = list(saved["running"])
@@ -171,7 +177,7 @@ class RetrainPolicy:
 
     def _decide_first(self) -> None:
         """A first model, as long as there is none: with enough labels, and with twice as many if that led to none."""
-        if self._unanswered >= self._enough and not self._served():
+        if self._unanswered >= self._enough and not (self._answered or self._served()):
             reason = f"no model answers yet, and {self._unanswered:,} labels have come to learn a first one from"
             made = self._trigger("labels", ("first", self._enough), reason, {"labels": self._unanswered})
             if self._try(made, self._held_back()):

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from typing import TypeVar
 
 from confluent_kafka import (
@@ -27,6 +28,8 @@ TIMEOUT = 60.0
 
 NEIGHBOURS = 5_000
 """How far apart two messages may stand and still be read in one go: that costs less than to begin anew."""
+
+_SECONDS_TO_ASK = 5.0
 
 
 class KafkaReader:
@@ -134,7 +137,7 @@ class KafkaReader:
         except KafkaException as error:
             raise translate(error, f"asking for topic {topic}", self._connection) from None
         if found.error is not None:
-            raise StreamError(f"{topic}: {found.error.str()}; `tidemill topics apply` creates a pipeline's topics")
+            raise _absent(topic, found.error)
         return sorted(found.partitions)
 
     def topics(self, prefix: str) -> list[str]:
@@ -159,9 +162,21 @@ class KafkaReader:
             futures = admin.list_offsets(
                 {where: spec}, isolation_level=IsolationLevel.READ_UNCOMMITTED, request_timeout=10
             )
-            return int(futures[where].result().offset)
+            try:
+                return int(futures[where].result().offset)
+            except KafkaException:
+                # To this request a topic that is not there is one without a leader, which would be waited for.
+                self._require(admin, topic)
+                raise
 
         return self._ask(ask, f"asking for offsets of {topic}[{partition}]")
+
+    def _require(self, admin: AdminClient, topic: str) -> None:
+        """Raise StreamError if the cluster says that there is no such topic; whatever else it says is for others."""
+        with suppress(KafkaException):
+            error = admin.list_topics(topic, timeout=_SECONDS_TO_ASK).topics[topic].error
+            if error is not None and error.code() == KafkaError.UNKNOWN_TOPIC_OR_PART:
+                raise _absent(topic, error)
 
     def _ask(self, ask: Callable[[AdminClient], T], doing: str) -> T:
         def attempt() -> T:
@@ -195,6 +210,12 @@ class KafkaReader:
         if self._admin is None:
             self._admin = AdminClient(self._connection.client())
         return self._admin
+
+
+def _absent(topic: str, error: KafkaError) -> StreamError:
+    return StreamError(
+        f"{topic}: {error.str()}; is the pipeline's name right? `tidemill topics apply` creates a pipeline's topics"
+    )
 
 
 def record_of(message: Message) -> LogRecord:

@@ -64,7 +64,7 @@ def world(seed=7):
         state = (state * 1103515245 + 12345) % 2**31
         yield (
             {"id": f"e{number}", "machine": f"m{number % 7}", "at": at, "heat": heat},
-            {"id": f"e{number}", "at": at + timedelta(minutes=30), "failed": state / 2**31 < 0.1 + 0.8 * (heat > 0.5)},
+            {"id": f"e{number}", "at": at + timedelta(minutes=30), "failed": state / 2**31 < 0.05 + 0.9 * heat},
         )
 
 

@@ -22,6 +22,10 @@ def register(app: typer.Typer) -> None:
     app.command()(rollout.verify)
 
 
+_HEADLINE = ("log_loss", "auc", "accuracy", "mae", "rmse")
+"""What `list` has room for; `show` has all metrics."""
+
+
 def list_models(pipeline: PipelineName, bootstrap_servers: Bootstrap = None, as_json: AsJson = False) -> None:
     """List the models that were announced, newest last, with the role that each has now.
 
@@ -48,11 +52,13 @@ def list_models(pipeline: PipelineName, bootstrap_servers: Bootstrap = None, as_
             "estimator": s.event["estimator"],
             "trained on": s.event["training_rows"],
             "evaluated on": s.event["evaluation_rows"],
-            "metrics": ", ".join(f"{k} {v:.4f}" for k, v in sorted(s.event["metrics"].items())),
+            "metrics": _headline(s.event["metrics"]),
         }
         for s in found.versions.values()
     ]
-    print_table("Models", rows) if rows else out.print("no model is announced yet; run: tidemill train")
+    print_table("Models", rows) if rows else out.print(
+        "no model is announced yet; `tidemill train` makes one, or `tidemill jobs run` with retrain=tm.Retrain(...)"
+    )
 
 
 def show_model(
@@ -117,3 +123,13 @@ def _figures(entry: Mapping[str, Any]) -> dict[str, Any]:
         return {"missing": entry["missing"], "low": "", "median": "", "high": "", "most frequent": few}
     low, median, high = ("" if entry[name] is None else f"{entry[name]:.4g}" for name in ("p05", "p50", "p95"))
     return {"missing": entry["missing"], "low": low, "median": median, "high": high, "most frequent": ""}
+
+
+def _headline(metrics: Mapping[str, float]) -> str:
+    """The metrics that models are mostly compared by; whatever there is if none of them is.
+
+    >>> _headline({"auc": 0.9, "brier": 0.1, "base_log_loss": 0.7, "log_loss": 0.3})
+    'log_loss 0.3000, auc 0.9000'
+    """
+    shown = [name for name in _HEADLINE if name in metrics] or sorted(metrics)
+    return ", ".join(f"{name} {metrics[name]:.4f}" for name in shown)

@@ -179,7 +179,6 @@ def test_a_first_model_follows_from_the_first_labels():
     (trigger,) = made.drain()
     assert (trigger.fired, trigger.cause) == (True, "labels")
     assert "no model answers yet" in trigger.reason
-    made.outcomes(500, "v1")
     made.outcomes(50, "prior", 20 * DAY)
     assert made.drain() == []
     made.outcomes(50, "prior", 20 * DAY)
@@ -199,6 +198,19 @@ def test_what_holds_incidents_back_is_said_once_however_they_change():
     for revision in range(3):
         made.incident(incident("b", 11 + revision, state="updated", revision=revision))
     assert [trigger.suppressed_by for trigger in made.drain()] == [None, "running", "cooldown"]
+
+
+@pytest.mark.parametrize("how", ["job", "outcome"])
+def test_once_a_model_answers_late_labels_of_the_prior_lead_to_no_other_first_one(how):
+    made = policy(RetrainPolicy, least_labels=100, cooldown="1h")
+    made.outcomes(100, "prior", DAY)
+    (trigger,) = made.drain()
+    made.outcomes(5_000, "prior", DAY)
+    if how == "outcome":
+        made.outcomes(1, "m1", 2 * DAY)
+    made.job_ended(trigger.id, succeeded=how == "job")
+    made.outcomes(5_000, "prior", 3 * DAY)
+    assert not [each for each in made.drain() if each.fired]
 
 
 def test_a_request_is_not_held_back_but_done_once():
