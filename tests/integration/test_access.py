@@ -87,14 +87,14 @@ READS = {
         *("schemas", "events", "validated", "features", "changelog", "models", "model-artefacts", "table-city"),
         *("labels", "scored"),
     },
-    "trainer": {"schemas", "features", "labels", "predictions", "outcomes", "models"},
+    "trainer": {"schemas", "features", "labels", "predictions", "outcomes", "models", "model-artefacts"},
     "control": {
         *("schemas", "models", "model-artefacts", "profiles", "control", "alert-actions"),
         *("shadow-predictions", "outcomes"),
     },
     "operator": {
         *("schemas", "events", "labels", "predictions", "outcomes", "rejected", "retries", "changelog", "models"),
-        *("model-artefacts", "profiles", "drift-alerts", "shadow-predictions"),
+        *("model-artefacts", "profiles", "drift-alerts", "shadow-predictions", "features"),
     },
     STRANGER: set(),
 }

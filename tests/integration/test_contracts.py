@@ -21,6 +21,8 @@ WITH_DEFAULT = OLD | {"fields": [*OLD["fields"], {"name": "wind", "type": "int",
 WITHOUT = OLD | {"fields": [*OLD["fields"], {"name": "wind", "type": "int"}]}
 NARROWED = OLD | {"fields": [{"name": "height", "type": "int"}, OLD["fields"][1]]}
 
+CONTRACTS = {"events", "validated", "features", "predictions", "shadow-predictions", "labels", "outcomes"}
+
 
 @pytest.fixture
 def files(tmp_path):
@@ -71,9 +73,7 @@ def test_contracts_are_published_under_their_fingerprint(mill):
     current = {m.key().decode(): m.value().decode() for m in messages if not m.value().startswith(b"{")}
     for fingerprint, text in texts.items():
         assert Contract.parse(text).fingerprint_hex == fingerprint
-    assert set(current) == {
-        f"{mill.name}.{suffix}" for suffix in ("events", "validated", "features", "predictions", "labels", "outcomes")
-    }
+    assert set(current) == {f"{mill.name}.{suffix}" for suffix in CONTRACTS}
     for suffix in ("events", "validated", "features", "predictions"):
         fingerprint = bytes.fromhex(current[f"{mill.name}.{suffix}"])
         for message in mill.read(suffix):
@@ -82,7 +82,7 @@ def test_contracts_are_published_under_their_fingerprint(mill):
 
 def test_schemas_show(mill):
     shown = json.loads(mill.cli("schemas", "show", mill.name, "--json"))
-    assert {row["topic"] for row in shown} == {"events", "validated", "features", "predictions", "labels", "outcomes"}
+    assert {row["topic"] for row in shown} == CONTRACTS
     schema = json.loads(mill.cli("schemas", "show", mill.name, "events"))
     assert schema["tidemill"] == {"key": "customer", "time": "at", "id": "id"}
 
