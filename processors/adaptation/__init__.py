@@ -3,19 +3,7 @@
 from tidemill.processors.adaptation.estimators import ESTIMATORS, Estimator
 from tidemill.processors.adaptation.events import Event, Kind
 from tidemill.processors.adaptation.forest import AdaptiveForest
-from tidemill.processors.adaptation.linear import AdaptiveLinear
 from tidemill.processors.adaptation.policy import Adaptation
 from tidemill.processors.adaptation.settings import DEFAULT, Budget, Settings
 
-__all__ = [
-    "DEFAULT",
-    "ESTIMATORS",
-    "Adaptation",
-    "AdaptiveForest",
-    "AdaptiveLinear",
-    "Budget",
-    "Estimator",
-    "Event",
-    "Kind",
-    "Settings",
-]
+__all__ = ["DEFAULT", "ESTIMATORS", "Adaptation", "AdaptiveForest", "Budget", "Estimator", "Event", "Kind", "Settings"]

@@ -10,7 +10,6 @@ from tidemill.processors.adaptation.estimators import ESTIMATORS, Estimator, Pre
 from tidemill.processors.adaptation.events import Event, Kind
 from tidemill.processors.adaptation.forest import AdaptiveForest
 from tidemill.processors.adaptation.history import History
-from tidemill.processors.adaptation.linear import AdaptiveLinear
 from tidemill.processors.adaptation.portfolio import Portfolio
 from tidemill.processors.adaptation.rival import Rival, together
 from tidemill.processors.adaptation.schedule import Schedule
@@ -21,8 +20,8 @@ from tidemill.schemas.errors import DeclarationError
 _Floats = NDArray[np.float64]
 _Integers = NDArray[np.int64]
 
-FOREST, LINE, FIRST = "forest", "line", "first"
-"""Places in every portfolio: two learners that take each label, and the first batch model, which stays for good."""
+FOREST, FIRST = "forest", "first"
+"""Places in every portfolio: the forest that learns each label, and the first batch model, which stays for good."""
 
 Fitter = Callable[[Estimator, _Floats, _Integers, int, tuple[int, int]], Predictor]
 """Fits an estimator on rows and labels, given the number of classes and the span of labelled rows that they are."""
@@ -37,8 +36,8 @@ class Adaptation:
 
     `predict` answers by what has been learnt so far. `learn` takes the labels of the rows that follow those learnt
     before, and says what was done because of them. How calls are cut into blocks changes nothing. What answers is a
-    portfolio of an adaptive forest, an adaptive line and batch models, mixed by how each did on the newest labels
-    (`Blend`). The first batch models are fitted on the first `first` labels; until then the two learners answer alone.
+    portfolio of an adaptive forest and batch models, mixed by how each did on the newest labels (`Blend`). The first
+    batch models are fitted on the first `first` labels; until then the forest answers alone.
 
     Later ones are fitted at intervals and after alarms (`Schedule`) and answer in the shadow, judged on labels that
     are newer than what they were fitted on. They are promoted, all at once, if the portfolio with them has surely
@@ -75,14 +74,11 @@ class Adaptation:
             )
         self.settings, self.budget, self.events = settings, budget, list[Event]()
         self._classes, self._first, self._estimators, self._fitter = classes, first, tuple(estimators), fitter
-        self._online: dict[str, AdaptiveForest | AdaptiveLinear] = {
-            FOREST: AdaptiveForest(features, classes, trees=settings.trees, seed=settings.seed),
-            LINE: AdaptiveLinear(features, classes, rate=settings.line_rate),
-        }
+        self._forest = AdaptiveForest(features, classes, trees=settings.trees, seed=settings.seed)
         self._history = History(features, limit=settings.history)
-        self._models: dict[str, Predictor] = {}
-        blend = Blend(tuple(self._online), half_life=settings.half_life, rate=settings.rate)
-        self._champion = Portfolio({place: place for place in self._online}, blend)
+        self._models: dict[str, Predictor] = {FOREST: self._forest.predict}
+        alone = Blend((FOREST,), half_life=settings.half_life, rate=settings.rate)
+        self._champion = Portfolio({FOREST: FOREST}, alone)
         self._challenger: Rival | None = None
         self._former: Rival | None = None
         self._watch = Watch(first=first, rows_per_alarm=settings.rows_per_alarm)
@@ -104,8 +100,7 @@ class Adaptation:
 
     def predict(self, rows: _Floats) -> _Floats:
         """Probabilities (n × classes), by what has been learnt so far."""
-        answers = {name: learner.predict(rows) for name, learner in self._online.items()}
-        answers |= {name: self._models[name](rows) for name in self._champion.models - answers.keys()}
+        answers = {name: self._models[name](rows) for name in self._champion.models}
         return self._champion.predict(answers)
 
     def learn(self, rows: _Floats, labels: _Integers) -> list[Event]:
@@ -149,16 +144,14 @@ class Adaptation:
 
     def _take(self, rows: _Floats, labels: _Integers, asked: _Floats | None) -> _Floats:
         """Learn rows between two decisions; the answers to those asked, if there are any."""
-        online = self._online.keys()
-        answers = {name: self._models[name](rows) for name in self._used() - online}
+        answers = {name: self._models[name](rows) for name in self._used() if name != FOREST}
         given = np.zeros((len(rows), self._classes))
         if asked is None:
-            answers |= {name: learner.learn(rows, labels) for name, learner in self._online.items()}
+            answers[FOREST] = self._forest.learn(rows, labels)
             losses, errors = self._champion.learn(answers, labels)
         else:
-            wanted = {name: self._models[name](asked) for name in self._champion.models - online}
-            for name, learner in self._online.items():
-                wanted[name], answers[name] = learner.interleave(asked, rows, labels)
+            wanted = {name: self._models[name](asked) for name in self._champion.models if name != FOREST}
+            wanted[FOREST], answers[FOREST] = self._forest.interleave(asked, rows, labels)
             given, (losses, errors) = self._champion.interleave(wanted, answers, labels)
         self._open.append((losses, errors))
         for rival in self._rivals():
@@ -174,7 +167,7 @@ class Adaptation:
         slow, *others = sorted(self._estimators, key=lambda estimator: estimator.recent)
         # On the same rows the same estimator gives the same model: one of each kind is enough.
         kinds = {estimator.make: estimator.name for estimator in others if estimator.make is not slow.make}
-        version = self._champion.version | {FIRST: self._fitted(slow, 0, FIRST)}
+        version = {FOREST: FOREST, FIRST: self._fitted(slow, 0, FIRST)}
         version |= {e.name: self._fitted(e, 0) for e in others if kinds.get(e.make) == e.name}
         self._champion = Portfolio(version, self._champion.blend.over(tuple(version), {}))
 

@@ -17,8 +17,6 @@ class Settings:
     """The policy's constants. Shares are of the budget's rows."""
 
     trees: int = 30
-    line_rate: float = 0.1
-    """How quickly the line follows; see `AdaptiveLinear`."""
     half_life: float = 300.0
     """Rows after which a loss counts half in the blend."""
     rate: float = 0.1
