@@ -21,7 +21,7 @@ $(INSTALLED): requirements.lock pyproject.toml
 	$(BIN)/python -m pip install --quiet --no-cache-dir --disable-pip-version-check --no-deps --no-build-isolation --editable .
 	@touch $@
 
-demo: $(INSTALLED)  ## Run a year of real flights through a real Kafka (about three minutes)
+demo: $(INSTALLED)  ## Run a year of real flights through a real Kafka (three to five minutes)
 	$(BIN)/tidemill demo --json .tidemill/demo/summary.json
 
 check: $(INSTALLED)  ## Lint, types and architecture

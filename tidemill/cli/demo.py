@@ -23,7 +23,7 @@ def demo(
     ] = None,
     seconds: Annotated[
         float, typer.Option(min=0, help="How long February to December takes; 0: as fast as it goes.")
-    ] = 100.0,
+    ] = 60.0,
     workers: Annotated[
         int, typer.Option("--workers", min=1, max=16, help="Worker processes for each group of stages.")
     ] = 1,

@@ -54,7 +54,7 @@ RECENT = 20_000
 class DemoOptions:
     """How the demo runs: `seconds` for February to December (0: as fast as it goes), and on what cluster."""
 
-    seconds: float = 100.0
+    seconds: float = 60.0
     workers: int = 1
     stages: str = "all"
     bootstrap_servers: str | None = None
