@@ -21,7 +21,7 @@ from tidemill.streams.ports import Sender
 
 State = Literal["START", "RUNNING", "COMPLETE", "FAIL", "ABORT"]
 STATES: tuple[State, ...] = ("START", "RUNNING", "COMPLETE", "FAIL", "ABORT")
-PRODUCER = "https://pypi.org/project/tidemill"
+PRODUCER = "urn:tidemill"
 TOPIC = "lineage"
 """Where events go when the target is `topic`, by suffix."""
 _RUNS = uuid.UUID("6e2b2f4e-3c0c-5f6e-9a57-0d1f3d1c7a11")
