@@ -59,7 +59,7 @@ def test_an_event_has_all_that_is_known(state):
     (model,) = made["outputs"]
     assert (model["name"], model["facets"]["version"]["datasetVersion"]) == ("flights.models", "0a1b2c")
     for facet in [*facets.values(), *topic["facets"].values(), *table["facets"].values()]:
-        assert facet["_producer"].startswith("https://")
+        assert facet["_producer"].startswith(("https://", "urn:tidemill"))
         assert facet["_schemaURL"].startswith("https://")
 
 
