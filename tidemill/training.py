@@ -15,6 +15,7 @@ from tidemill.processors.drift import write_reference
 from tidemill.processors.frames import to_polars
 from tidemill.processors.online_inference import dump_model
 from tidemill.processors.training import Training, fit, join_decided, join_labels
+from tidemill.processors.training.offsets import offset_records
 from tidemill.schemas.errors import DeclarationError, ModelError
 from tidemill.schemas.resolver import SchemaSource
 from tidemill.streams.history import read_topic
@@ -127,7 +128,7 @@ def learn(
         "classes": [str(label) for label in target.classes],
         "trained_from": train_rows["event_time"][0].as_py(),
         "trained_until": train_rows["event_time"][-1].as_py(),
-        "training_offsets": _offsets(train_rows),
+        "training_offsets": offset_records(train_rows),
         "training_rows": made.training_rows,
         "evaluation_rows": made.evaluation_rows,
         "metrics": {**made.metrics, **left_out},
@@ -166,15 +167,3 @@ def _require_better(made: Training) -> None:
             f"refused: {figure} {ours:.4f} on {made.evaluation_rows:,} later events is no better than the base"
             f" rate's {base:.4f}; --force announces it all the same"
         )
-
-
-def _offsets(rows: pa.Table) -> list[dict[str, int]]:
-    grouped = (
-        to_polars(rows)
-        .group_by("source_partition")
-        .agg(first=pl.col("source_offset").min(), last=pl.col("source_offset").max())
-    )
-    return [
-        {"partition": row["source_partition"], "first": row["first"], "last": row["last"]}
-        for row in grouped.sort("source_partition").iter_rows(named=True)
-    ]

@@ -88,6 +88,7 @@ def _show(summary: dict[str, Any]) -> None:
     out.print(table)
     _show_retrains(summary)
     out.print(f"\ndrift week by week: {summary['report']}", markup=False)
+    out.print("each training job with its trials, figures and model card: tidemill mlflow")
 
 
 def _drift_rows(summary: dict[str, Any]) -> dict[str, str]:

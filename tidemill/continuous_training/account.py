@@ -6,6 +6,7 @@ from contextlib import closing
 import pyarrow as pa
 
 from tidemill.continuous_training.context import JobContext
+from tidemill.processors.training.offsets import offset_ranges
 from tidemill.processors.training.privacy import DifferentialPrivacy, Spending, require_budget
 from tidemill.streams.kafka.publisher import Publisher
 from tidemill.streams.kafka.reader import KafkaReader
@@ -29,10 +30,3 @@ def spend(job: JobContext, privacy: DifferentialPrivacy, dataset: str, rows: pa.
     sender.send(topic, job.id.encode(), value, partition=0)
     sender.flush()
     return made
-
-
-def offset_ranges(rows: pa.Table) -> list[tuple[int, int, int]]:
-    """The first and the last offset of the events that rows are of, by partition."""
-    grouped = rows.group_by("source_partition").aggregate([("source_offset", "min"), ("source_offset", "max")])
-    found = grouped.to_pylist()
-    return sorted((r["source_partition"], r["source_offset_min"], r["source_offset_max"]) for r in found)

@@ -10,7 +10,6 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from tidemill.continuous_training.account import offset_ranges
 from tidemill.continuous_training.context import JobContext
 from tidemill.continuous_training.data import JobData
 from tidemill.continuous_training.fitting import Fitted
@@ -19,6 +18,7 @@ from tidemill.processors.frames import to_model_frame
 from tidemill.processors.online_inference import Artefact, Scorer, dump_model, load_model
 from tidemill.processors.training.gates import Examination, Origin, Tried, Verdict, card, examine, measures
 from tidemill.processors.training.gates.resampling import Estimate
+from tidemill.processors.training.offsets import offset_records
 from tidemill.processors.training.reference import profiles_of_training
 from tidemill.processors.training.scoring import metric_of
 from tidemill.schemas.errors import ModelError
@@ -105,10 +105,7 @@ def _event(
         "classes": [str(label) for label in given.target.classes],
         "trained_from": made.rows["event_time"][0].as_py(),
         "trained_until": made.rows["event_time"][-1].as_py(),
-        "training_offsets": [
-            {"partition": partition, "first": first, "last": last}
-            for partition, first, last in offset_ranges(made.rows)
-        ],
+        "training_offsets": offset_records(made.rows),
         "training_rows": made.rows.num_rows,
         "evaluation_rows": len(given.labels),
         "metrics": figures,
