@@ -19,7 +19,7 @@ $(INSTALLED): requirements.lock pyproject.toml
 	  echo "$(PYTHON) could not create a virtual environment; on Debian and Ubuntu: apt install python3-venv"; exit 2; }
 	$(BIN)/python -m pip install --quiet --no-cache-dir --no-compile --disable-pip-version-check --require-hashes -r requirements.lock
 	$(BIN)/python -m pip install --quiet --no-cache-dir --disable-pip-version-check --no-deps --no-build-isolation --editable .
-	# pip would compile one file after the other, other projects' tests as well; a file that Python refuses is nobody's.
+	@# pip would compile one file after the other, other projects' tests as well; a file that Python refuses is nobody's.
 	@$(BIN)/python -m compileall -qq -j 0 -x '/tests?/' .venv/lib/python3*/site-packages schemas processors streams tidemill examples || true
 	@touch $@
 

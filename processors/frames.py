@@ -1,14 +1,16 @@
 """The same columns as polars and as pandas: the edges to expressions and to models."""
 
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import pandas as pd
 import polars as pl
 import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 
 def to_polars(table: pa.Table) -> pl.DataFrame:
@@ -30,12 +32,14 @@ def fits_models(kind: pa.DataType) -> bool:
     return any(test(kind) for test in tests)
 
 
-def to_model_frame(table: pa.Table, features: list[str]) -> pd.DataFrame:
+def to_model_frame(table: pa.Table, features: list[str]) -> "pd.DataFrame":
     """The features as a model sees them, in training and in serving alike.
 
     Numbers and booleans are float64 with NaN for null, whatever the batch holds, so that a column's type never
     depends on which rows came together; integers beyond 2**53 are rounded. Text is an object column with None for null.
     """
+    import pandas as pd
+
     return pd.DataFrame({name: _column(table[name]) for name in features})
 
 
@@ -51,6 +55,8 @@ def to_model_matrix(table: pa.Table, features: Sequence[str]) -> NDArray[np.floa
 
 
 def _column(column: pa.ChunkedArray) -> "np.ndarray[Any, Any] | pd.Series[Any]":
+    import pandas as pd
+
     if pa.types.is_string(column.type) or pa.types.is_large_string(column.type):
         return pd.Series(column.to_pylist(), dtype=object)
     if column.type != pa.float64():

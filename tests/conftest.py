@@ -1,6 +1,7 @@
 """Fixtures for every test: one real Kafka per run, names that do not meet, and a mill: a pipeline run as users do."""
 
 import contextlib
+import fcntl
 import io
 import json
 import os
@@ -32,6 +33,8 @@ from tidemill.schemas.builtin import MODEL_EVENT
 from tidemill.schemas.codec import Codec
 from tidemill.schemas.resolver import KnownSchemas
 from tidemill.streams.broker import EmbeddedBroker
+from tidemill.streams.broker.download import download
+from tidemill.streams.broker.jars import read_lock
 from tidemill.streams.kafka.admin import describe_group
 from tidemill.streams.kafka.connection import Connection
 from tidemill.streams.metrics import Metrics
@@ -88,8 +91,13 @@ SHOPS = "shop,city,rank\nA,Aachen,1\nB,Bonn,2\nC,,3\n"
 
 @pytest.fixture(scope="session")
 def jar_cache() -> Path:
-    """Kafka's jars, downloaded once per checkout."""
-    return CHECKOUT / ".tidemill" / "kafka" / "jars"
+    """Kafka's jars, downloaded once per checkout, also where several processes run tests."""
+    folder, jars = CHECKOUT / ".tidemill" / "kafka" / "jars", read_lock()
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / "tests.lock").open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        download(jars, jars.folder(folder))
+    return folder
 
 
 @pytest.fixture(scope="session")

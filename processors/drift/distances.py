@@ -9,7 +9,6 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import special
 
 from tidemill.processors.drift.bins import Sketch, shared_bins, shared_points
 from tidemill.processors.drift.number_sketch import NumberSketch
@@ -63,6 +62,8 @@ def psi(reference: Sketch, now: Sketch) -> Comparison:
 
 def jensen_shannon(reference: Sketch, now: Sketch) -> Comparison:
     """Jensen-Shannon distance to the base of 2, from 0 to 1, in the same bins; its p-value is that of `chi_square`."""
+    from scipy import special
+
     then, later = shared_bins(reference, now)
     if not _comparable(then, later):
         return _NOTHING
@@ -93,6 +94,8 @@ def ks(reference: Sketch, now: Sketch) -> Comparison:
     Seen at the edges of the sketches' buckets, so it may be too small by what the fullest bucket holds. The p-value
     is the asymptotic one with Stephens' correction (1970); ties make it larger than it had to be.
     """
+    from scipy import special
+
     _, then, later = shared_points(*_numbers(reference, now))
     if not _comparable(then, later):
         return _NOTHING
@@ -154,6 +157,8 @@ def _shares(counts: NDArray[np.int64]) -> NDArray[np.float64]:
 
 def _chi_square(then: NDArray[np.int64], later: NDArray[np.int64]) -> tuple[float, float]:
     """The statistic and its p-value; one bin alone has no difference."""
+    from scipy import special
+
     then, later = _without_small(then, later)
     n, m = float(then.sum()), float(later.sum())
     difference = then / n - later / m

@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import special
 
 from tidemill.processors.drift.findings import FALSE_DISCOVERY_RATE, Finding, judged
 from tidemill.processors.drift.number_sketch import NumberSketch, code_of
@@ -69,6 +68,8 @@ def compare_estimate(
 
     The effect is the relative change, positive for the worse; the p-value is that of a z-test of both means.
     """
+    from scipy import special
+
     metrics = reference.metrics()
     if "log_loss" in now.metrics and metrics:
         name, was, later = "log_loss", metrics["log_loss"], now.metrics["log_loss"]

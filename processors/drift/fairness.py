@@ -9,7 +9,6 @@ from dataclasses import dataclass
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
-from scipy.stats import chi2_contingency
 
 from tidemill.processors.drift.quality import class_places
 from tidemill.processors.drift.slices import slice_name, slices_of
@@ -138,6 +137,8 @@ def _counts(confusion: Confusion, place: int) -> tuple[tuple[int, int], tuple[in
 
 def _apart(counts: list[tuple[int, int]]) -> tuple[float, float]:
     """The difference between the highest and the lowest rate, and its p-value."""
+    from scipy.stats import chi2_contingency
+
     if len(counts) < 2:
         return 0.0, 1.0
     rates = [said / rows for said, rows in counts]

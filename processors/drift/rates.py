@@ -4,7 +4,6 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import special
 
 from tidemill.processors.drift.distances import Comparison
 
@@ -39,6 +38,8 @@ def compare_rates(reference: Rate, now: Rate) -> Comparison:
     >>> compare_rates(Rate(0, 1_000), Rate(50, 1_000)).effect > THRESHOLD
     True
     """
+    from scipy import special
+
     if not reference.rows or not now.rows:
         return Comparison(0.0, None, 0.0)
     effect = 2 * math.asin(math.sqrt(now.share)) - 2 * math.asin(math.sqrt(reference.share))
@@ -52,6 +53,8 @@ def compare_rates(reference: Rate, now: Rate) -> Comparison:
 
 def _fisher(reference: Rate, now: Rate) -> float:
     """The probability of a table no likelier than this one, of all with the same sums."""
+    from scipy import special
+
     hits = reference.hits + now.hits
     possible = np.arange(max(0, hits - reference.rows), min(hits, now.rows) + 1, dtype=np.float64)
     logarithms = -(

@@ -2,10 +2,9 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import pandas as pd
 import pyarrow as pa
 from numpy.typing import NDArray
 
@@ -13,6 +12,9 @@ from tidemill.processors.frames import to_model_frame, to_model_matrix
 from tidemill.processors.online_inference.isolation import Failure
 from tidemill.processors.online_inference.scorer import Scorer, Scores
 from tidemill.schemas.errors import ModelDeadline
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 Scored = tuple[Scores, list[Failure]]
 Call = Callable[[Callable[[], Scored]], Scored]
@@ -68,7 +70,7 @@ class Shown:
         self._table = table
         self._made: dict[tuple[tuple[str, ...], bool], Any] = {}
 
-    def to(self, model: ServedModel) -> pd.DataFrame | Scores:
+    def to(self, model: ServedModel) -> "pd.DataFrame | Scores":
         """As a matrix if the model takes it and all are numbers, else as a frame."""
         assert model.scorer is not None
         matrix = model.scorer.takes_matrix(model.features)

@@ -85,7 +85,8 @@ def dump_model(model: Any) -> Artefact:
 
 def preload() -> None:
     """Import now what `load_model` needs, so that no event has to wait for it when the first model is announced."""
-    importlib.import_module("skops.io")
+    for name in ("skops.io", "pandas", "scipy.special", "sklearn.linear_model", "sklearn.pipeline"):
+        importlib.import_module(name)
 
 
 def load_model(artefact: Artefact, expected_sha256: str, trusted: Collection[str] = ()) -> Any:

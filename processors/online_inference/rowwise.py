@@ -3,8 +3,6 @@
 from copy import copy
 from typing import Any
 
-from sklearn.pipeline import Pipeline
-
 ROWWISE = frozenset(
     f"sklearn.{name}"
     for name in (
@@ -57,6 +55,8 @@ def without_names(model: Any) -> Any | None:
 
     None where a part might choose columns by their names: then frames are what it has to be given.
     """
+    from sklearn.pipeline import Pipeline
+
     if isinstance(model, Pipeline):
         *transforms, (name, final) = model.steps
         if not all(_name(part) in ROWWISE - {_BY_NAME} for _, part in transforms):

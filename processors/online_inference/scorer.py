@@ -4,12 +4,10 @@ import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import reduce
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import pandas as pd
 from numpy.typing import NDArray
-from sklearn.pipeline import Pipeline
 from threadpoolctl import ThreadpoolController
 
 from tidemill.processors.online_inference.isolation import Failure, Rows, score_rows
@@ -17,6 +15,10 @@ from tidemill.processors.online_inference.rowwise import is_rowwise, without_nam
 from tidemill.processors.online_inference.shortcuts import shortcut
 from tidemill.processors.online_inference.target import Target
 from tidemill.schemas.errors import ModelError
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from sklearn.pipeline import Pipeline
 
 log = logging.getLogger(__name__)
 
@@ -54,8 +56,10 @@ class Scorer:
         """Whether the model may be shown these features, if all are numbers, as a matrix instead of a frame."""
         return self._bare is not None and list(features) == self._names
 
-    def score(self, frame: pd.DataFrame | Scores) -> tuple[Scores, list[Failure]]:
+    def score(self, frame: "pd.DataFrame | Scores") -> tuple[Scores, list[Failure]]:
         """Score every row; failed rows hold NaN and are listed. Only what `takes_matrix` is given one."""
+        import pandas as pd
+
         scores = np.full((len(frame), self._width), np.nan)
         failures: list[Failure] = []
         batch, call = self._prepared(frame)
@@ -83,8 +87,10 @@ class Scorer:
                 )
         return scores, sorted(failures, key=lambda failure: failure.row)
 
-    def _prepared(self, frame: pd.DataFrame | Scores) -> tuple[Any, Callable[[Any], Scores]]:
+    def _prepared(self, frame: "pd.DataFrame | Scores") -> tuple[Any, Callable[[Any], Scores]]:
         """What the blocks are cut from, and what is called on them."""
+        import pandas as pd
+
         calls, batch = self._named, frame
         if isinstance(frame, pd.DataFrame) and self.takes_matrix(frame.columns) and (frame.dtypes == np.float64).all():
             batch = frame.to_numpy()
@@ -110,6 +116,8 @@ class _Calls:
     @staticmethod
     def of(model: Any, target: Target, quick: Callable[[Any], Any] = lambda part: part) -> "_Calls":
         """`quick` gives what is called in place of a part."""
+        from sklearn.pipeline import Pipeline
+
         if isinstance(model, Pipeline) and len(model.steps) > 1 and is_rowwise(model[:-1]):
             transform, final = _transform(model, quick), _adapter(quick(model[-1]), target)
             return _Calls(lambda batch: final(_in_order(transform(batch))), transform, final)
@@ -117,7 +125,7 @@ class _Calls:
         return _Calls(whole, None, whole)
 
 
-def _transform(model: Pipeline, quick: Callable[[Any], Any]) -> Callable[[Any], Any]:
+def _transform(model: "Pipeline", quick: Callable[[Any], Any]) -> Callable[[Any], Any]:
     """All but the last step of a pipeline."""
     parts = [quick(part) for _, part in model.steps[:-1]]
     if any(part is before for part, (_, before) in zip(parts, model.steps, strict=False)):
@@ -131,6 +139,8 @@ def _block(batch: Any, rows: Rows) -> Any:
 
     Columns are taken one by one, since pandas lays a taken block out by rows or by columns as its shape has it.
     """
+    import pandas as pd
+
     if isinstance(batch, pd.DataFrame):
         return pd.DataFrame({name: column.array.take(rows) for name, column in batch.items()})
     return _in_order(batch[rows])
@@ -141,7 +151,7 @@ def _in_order(values: Any) -> Any:
     return np.ascontiguousarray(values) if isinstance(values, np.ndarray) else values
 
 
-def _adapter(model: Any, target: Target) -> Callable[[pd.DataFrame], Scores]:
+def _adapter(model: Any, target: Target) -> "Callable[[pd.DataFrame], Scores]":
     if target.classes and hasattr(model, "predict_proba"):
         return _probabilities(model, target.classes)
     if not target.classes and hasattr(model, "predict"):
@@ -153,12 +163,12 @@ def _adapter(model: Any, target: Target) -> Callable[[pd.DataFrame], Scores]:
     raise ModelError(f"expected a model with {wanted}, got {type(model).__name__}")
 
 
-def _probabilities(model: Any, classes: Sequence[Any]) -> Callable[[pd.DataFrame], Scores]:
+def _probabilities(model: Any, classes: Sequence[Any]) -> "Callable[[pd.DataFrame], Scores]":
     learnt = np.asarray(getattr(model, "classes_", classes), dtype=object).tolist()
     _require_known(learnt, classes)
     columns = [list(classes).index(label) for label in learnt]
 
-    def call(frame: pd.DataFrame) -> Scores:
+    def call(frame: "pd.DataFrame") -> Scores:
         answer = np.asarray(model.predict_proba(frame), dtype=np.float64)
         if columns == list(range(len(classes))):
             return answer
@@ -192,7 +202,7 @@ def _require_known(learnt: Sequence[Any], classes: Sequence[Any]) -> None:
         )
 
 
-def rows_of(frame: pd.DataFrame) -> list[dict[Any, Any]]:
+def rows_of(frame: "pd.DataFrame") -> list[dict[Any, Any]]:
     """A frame's rows as River's models take them."""
     records: list[dict[Any, Any]] = frame.to_dict(orient="records")
     return records

@@ -9,9 +9,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import expit
-from sklearn.linear_model import LinearRegression, LogisticRegression, Ridge
-from sklearn.preprocessing import StandardScaler
 
 Rows = NDArray[np.float64]
 Call = Callable[[Rows], Any]
@@ -45,6 +42,10 @@ def shortcut(part: Any) -> Any:
 
 
 def _made(part: Any) -> Shortcut | None:
+    from scipy.special import expit
+    from sklearn.linear_model import LinearRegression, LogisticRegression, Ridge
+    from sklearn.preprocessing import StandardScaler
+
     kind = type(part)
     if kind is StandardScaler:
         return Shortcut(part, "transform", lambda rows: _scaled(part, rows))

@@ -5,7 +5,6 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import betainc, betaln
 
 
 @dataclass(frozen=True)
@@ -70,6 +69,8 @@ def more_often(count: int, total: int, share: float, alpha: float) -> bool:
     >>> more_often(3, 3, 0.01, 0.05), more_often(3, 300, 0.01, 0.05), more_often(30, 300, 0.01, 0.05)
     (True, False, True)
     """
+    from scipy.special import betainc, betaln
+
     if not count:
         return False
     a, b = count + 1, total - count + 1

@@ -7,7 +7,6 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
-from sklearn.metrics import log_loss, mean_absolute_error, mean_squared_error, roc_auc_score
 
 from tidemill.processors.drift import Profile
 from tidemill.processors.frames import to_model_frame
@@ -83,6 +82,8 @@ def _scores(model: Any, features: list[str], target: Target, test: pa.Table) -> 
 
 
 def _figures(target: Target, train: pa.Table, test: pa.Table, scores: Scores) -> dict[str, float]:
+    from sklearn.metrics import mean_absolute_error, mean_squared_error
+
     actual, learnt = _labels(test), _labels(train)
     if not target.classes:
         guess = np.full(len(actual), float(np.median(learnt)))
@@ -104,6 +105,8 @@ def class_metrics(
     target: Target, actual: NDArray[Any], scores: NDArray[np.float64], rates: NDArray[np.float64]
 ) -> dict[str, float]:
     """Figures of probabilities against what happened, and of a guess that always answers `rates`."""
+    from sklearn.metrics import log_loss, roc_auc_score
+
     unknown = set(actual.tolist()) - set(target.classes)
     if unknown:
         raise ModelError(

@@ -1,15 +1,14 @@
 """Fitting a fresh copy of an estimator: of scikit-learn's interface or River's, with weights and a seed."""
 
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import pandas as pd
 from numpy.typing import NDArray
-from sklearn.base import clone
-from sklearn.pipeline import Pipeline
-from sklearn.utils.validation import has_fit_parameter
 
 from tidemill.schemas.errors import ModelError
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 
 def copy_of(estimator: Any, params: Mapping[str, Any] | None = None, seed: int | None = None) -> Any:
@@ -23,6 +22,8 @@ def copy_of(estimator: Any, params: Mapping[str, Any] | None = None, seed: int |
     >>> model.max_depth, model.random_state
     (3, 7)
     """
+    from sklearn.base import clone
+
     given = dict(params or {})
     if hasattr(estimator, "learn_one"):
         return estimator.clone(_nested(given)) if given else estimator.clone()
@@ -51,7 +52,7 @@ def _nested(flat: Mapping[str, Any]) -> dict[str, Any]:
     return made
 
 
-def fitted(model: Any, frame: pd.DataFrame, labels: NDArray[Any], weights: NDArray[Any] | None = None) -> Any:
+def fitted(model: Any, frame: "pd.DataFrame", labels: NDArray[Any], weights: NDArray[Any] | None = None) -> Any:
     """The model once it has seen the rows: all at once, or one by one in their order if it learns so, as River's do.
 
     Raises:
@@ -71,6 +72,9 @@ def fitted(model: Any, frame: pd.DataFrame, labels: NDArray[Any], weights: NDArr
 
 def _weight_argument(model: Any, weights: NDArray[Any]) -> dict[str, NDArray[Any]]:
     """A scikit-learn pipeline hands weights to its last step."""
+    from sklearn.pipeline import Pipeline
+    from sklearn.utils.validation import has_fit_parameter
+
     name, last = "sample_weight", model
     while isinstance(last, Pipeline):
         step, last = last.steps[-1]

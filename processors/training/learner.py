@@ -12,10 +12,8 @@ from datetime import datetime
 from typing import Any
 
 import numpy as np
-import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
-from sklearn.metrics import mean_absolute_error, mean_squared_error
 
 from tidemill.processors.frames import to_model_frame
 from tidemill.processors.learning import Learning
@@ -141,6 +139,8 @@ class Learner:
         return (int(later[0]), True) if len(later) else (len(rows), False)
 
     def _learn(self) -> None:
+        import pandas as pd
+
         block, self._block = self._block, []
         good = [(row, label) for row, label in block if self._test(row, label)]
         self._skipped += len(block) - len(good)
@@ -209,6 +209,8 @@ class Learner:
         return made
 
     def _metrics(self) -> dict[str, float]:
+        from sklearn.metrics import mean_absolute_error, mean_squared_error
+
         labels, scores = np.array(self._labels), np.array(self._scores)
         if self._target.classes:
             return class_metrics(self._target, labels, scores, base_rates(self._target, labels))

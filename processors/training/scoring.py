@@ -6,7 +6,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.metrics import log_loss, roc_auc_score
 
 from tidemill.processors.online_inference.target import Target
 from tidemill.schemas.errors import DeclarationError, ModelError, nearest
@@ -60,6 +59,8 @@ def codes(target: Target, labels: NDArray[Any]) -> NDArray[np.int64]:
 
 
 def _log_loss(target: Target, labels: NDArray[Any], scores: Scores) -> float:
+    from sklearn.metrics import log_loss
+
     clipped = np.clip(scores, _LEAST, 1.0)
     proper = clipped / clipped.sum(axis=1, keepdims=True)
     return float(log_loss(codes(target, labels), proper, labels=list(range(len(target.classes)))))
@@ -75,6 +76,8 @@ def _accuracy(target: Target, labels: NDArray[Any], scores: Scores) -> float:
 
 
 def _auc(target: Target, labels: NDArray[Any], scores: Scores) -> float:
+    from sklearn.metrics import roc_auc_score
+
     places = codes(target, labels)
     # Of one class alone there is no order to get right.
     return float(roc_auc_score(places, scores[:, 1])) if len(np.unique(places)) == 2 else 0.5

@@ -3,16 +3,13 @@
 import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 from joblib import Parallel, delayed, effective_n_jobs
 from numpy.typing import NDArray
-from sklearn.dummy import DummyClassifier, DummyRegressor
-from sklearn.exceptions import ConvergenceWarning
 
 from tidemill.processors.frames import to_model_frame
 from tidemill.processors.online_inference.scorer import Scorer
@@ -24,6 +21,9 @@ from tidemill.processors.training.folds import Fold, checked, time_folds
 from tidemill.processors.training.scoring import Metric, metric_of
 from tidemill.processors.training.study import CANDIDATE, ERROR, PLACE, SCORES, Study, params_of
 from tidemill.schemas.errors import ModelError
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 FOLDS = 3
 """Folds inside the training rows, beside the validation rows."""
@@ -69,10 +69,10 @@ class Searched:
 class Rung:
     """Rows to fit on and rows to measure on, as models see them."""
 
-    fit: pd.DataFrame = field(repr=False)
+    fit: "pd.DataFrame" = field(repr=False)
     labels: NDArray[Any] = field(repr=False)
     weights: NDArray[Any] | None = field(repr=False)
-    measure: pd.DataFrame = field(repr=False)
+    measure: "pd.DataFrame" = field(repr=False)
     happened: NDArray[Any] = field(repr=False)
 
 
@@ -146,6 +146,8 @@ def search(
 
 def baseline_of(target: Target) -> Any:
     """The guess that knows only the labels: the classes' shares, or the median."""
+    from sklearn.dummy import DummyClassifier, DummyRegressor
+
     return DummyClassifier(strategy="prior") if target.classes else DummyRegressor(strategy="median")
 
 
@@ -209,6 +211,8 @@ def _run(
 
 def measured(estimator: Any, params: dict[str, Any], rung: Rung, metric: str, target: Target, seed: int) -> float | str:
     """The metric of a fresh copy on the rows after those that it was fitted on, or why there is none."""
+    from sklearn.exceptions import ConvergenceWarning
+
     try:
         with warnings.catch_warnings():
             # Some of the parameters that are drawn need more steps than others: the figure tells.

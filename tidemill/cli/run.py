@@ -278,3 +278,5 @@ def log_to_stderr(name: str, level: str) -> None:
     handler.setFormatter(Logfmt(name))
     logging.basicConfig(level=level.upper(), handlers=[handler])
     logging.getLogger("tidemill.librdkafka").setLevel(logging.WARNING)
+    # Of what it compiles it would tell every step, a hundred thousand lines at DEBUG.
+    logging.getLogger("numba").setLevel(logging.WARNING)

@@ -9,7 +9,6 @@ from dataclasses import dataclass
 
 import numpy as np
 import pyarrow as pa
-from scipy.stats import ks_2samp
 
 from tidemill.processors.training.gates.examination import Examination
 from tidemill.processors.training.gates.telling import Bins, Shift, shift, telling
@@ -115,6 +114,8 @@ def _suspicion(each: _Feature, limit: float, tests: int) -> list[str]:
 
 def _too_good(given: Examination, limit: float, figures: dict[str, float]) -> list[str]:
     """A candidate that is nearly perfect where labels are known, and answers otherwise where they are not."""
+    from scipy.stats import ks_2samp
+
     if given.fresh_scores is None or len(given.fresh_scores) < LEAST_FRESH:
         return []
     scores = given.candidate[given.answered]

@@ -1,7 +1,5 @@
 """Whether one of two classifiers is right more often, by the rows on which only one of them is."""
 
-from scipy.stats import binom
-
 
 def mcnemar(only_ours: int, only_theirs: int) -> float:
     """The one-sided mid-p value of McNemar's exact test: how likely chance gives ours such a lead or a larger one.
@@ -12,5 +10,7 @@ def mcnemar(only_ours: int, only_theirs: int) -> float:
     >>> round(mcnemar(9, 1), 4), mcnemar(0, 0)
     (0.0059, 0.5)
     """
+    from scipy.stats import binom
+
     differing = only_ours + only_theirs
     return float(binom.sf(only_ours, differing, 0.5) + 0.5 * binom.pmf(only_ours, differing, 0.5))

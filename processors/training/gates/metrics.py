@@ -10,7 +10,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import rankdata
 
 from tidemill.processors.drift.quality_kernel import CALIBRATION_BINS
 from tidemill.processors.online_inference.target import Target
@@ -160,6 +159,8 @@ def _mean_recall(sums: Floats) -> Floats:
 
 def _auc_terms(given: Answers) -> Floats:
     """Of positives and of negatives: the components, and ones; and for all rows what is counted twice."""
+    from scipy.stats import rankdata
+
     positive, scores = given.actual == 1, given.scores[:, 1]
     ahead, behind = int(positive.sum()), int((~positive).sum())
     components = np.zeros(len(scores))

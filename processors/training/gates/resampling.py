@@ -11,7 +11,6 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.random import Generator, Philox, SeedSequence
 from numpy.typing import NDArray
-from scipy.stats import t as student
 
 from tidemill.processors.training.gates.metrics import Answers, Floats, Metric
 
@@ -97,6 +96,8 @@ def difference(
     p-values are those of Student's t with the resamples' standard error and one degree of freedom less than there are
     blocks, or the share of resamples that are as far from the observed gain as that is from 0, whichever is larger.
     """
+    from scipy.stats import t as student
+
     mine, other = metric.terms(ours), metric.terms(theirs)
     drawn = resampled(np.concatenate([mine, other], axis=1), resamples, rng)
     width = mine.shape[1]
@@ -116,6 +117,8 @@ def difference(
 
 
 def _p_value(gain: float, error: float, freedom: int, noise: Floats) -> float:
+    from scipy.stats import t as student
+
     if gain <= 0:
         return 1.0 if error == 0 else float(student.sf(gain / error, freedom))
     beyond = float(np.mean(noise >= gain))

@@ -7,7 +7,6 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
-from scipy.stats import chi2_contingency, rankdata
 
 _BINS = 32
 _LEAST_OF_CLASS = 10
@@ -59,6 +58,8 @@ def telling(places: Places, labels: NDArray[Any], *, classes: bool) -> float:
     >>> telling(np.array([0, 0, 1, 1] * 25), np.array([False, False, True, True] * 25), classes=True)
     1.0
     """
+    from scipy.stats import rankdata
+
     if not classes:
         said = _out_of_half(places, np.asarray(labels, np.float64))
         ranks = rankdata(said), rankdata(labels)
@@ -75,6 +76,8 @@ def telling(places: Places, labels: NDArray[Any], *, classes: bool) -> float:
 
 def auc(scores: NDArray[np.float64], positive: NDArray[np.bool_]) -> float:
     """The area under the ROC curve; ties count half."""
+    from scipy.stats import rankdata
+
     many, few = np.count_nonzero(positive), np.count_nonzero(~positive)
     return float((rankdata(scores)[positive].sum() - many * (many + 1) / 2) / (many * few))
 
@@ -106,6 +109,8 @@ class Shift:
 
 def shift(then: Places, now: Places, bins: Bins) -> Shift:
     """Compare where the values of two tables fall."""
+    from scipy.stats import chi2_contingency
+
     counts = np.stack([np.bincount(places, minlength=bins.count) for places in (then, now)])
     shares = counts / np.maximum(1, counts.sum(axis=1, keepdims=True))
     distance, missing = float(np.abs(shares[0] - shares[1]).sum() / 2), float(shares[1, -1] - shares[0, -1])
