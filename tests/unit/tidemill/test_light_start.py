@@ -1,4 +1,4 @@
-"""Half of what a process costs at its start are libraries for models: whoever has nothing to do with models does not wait for them."""
+"""Libraries for models are half of what a process costs at its start: without a model it does not wait for them."""
 
 import subprocess
 import sys
