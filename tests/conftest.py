@@ -124,7 +124,7 @@ class Answer:
     rejection: dict[str, str] | None = None
 
 
-def wait_until(holds: Callable[[], Any], what: str, seconds: float = 60) -> Any:
+def wait_until(holds: Callable[[], Any], what: str, seconds: float = 120) -> Any:
     """What `holds` answers, once it is true; fails after so many seconds."""
     deadline = time.monotonic() + seconds
     while not (answer := holds()):
@@ -182,7 +182,7 @@ class Mill:
 
     def wait_for_workers(self, supervisor: subprocess.Popen[bytes], count: int) -> list[psutil.Process]:
         """The workers, once there are so many."""
-        wait_until(lambda: len(self.workers(supervisor)) == count, f"there are {count} workers", 20)
+        wait_until(lambda: len(self.workers(supervisor)) == count, f"there are {count} workers", 60)
         return self.workers(supervisor)
 
     def wait_for_members(self, count: int, stage: str = "sanity_check") -> None:
