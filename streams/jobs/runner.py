@@ -16,6 +16,7 @@ import numpy as np
 
 from tidemill.schemas.errors import CommitAborted
 from tidemill.streams.jobs.launcher import JobSpec, Launcher, Running, Told
+from tidemill.streams.jobs.metrics import JobMetrics
 from tidemill.streams.jobs.status import ENDED, JobLog
 from tidemill.streams.ports import Committer, Output, Prepared, Source
 from tidemill.streams.retraining import decode_triggers, encode_job
@@ -65,10 +66,12 @@ class JobRunner:
         now: Callable[[], datetime],
         clock: Callable[[], float],
         options: RunnerOptions | None = None,
+        metrics: JobMetrics | None = None,
     ) -> None:
         self._topic, self._name, self._source, self._committer = topic, name, source, committer
         self._jobs, self._launcher, self._publish, self._cancelled = jobs, launcher, publish, cancelled
         self._now, self._clock, self._options = now, clock, options or RunnerOptions()
+        self._metrics = metrics or JobMetrics()
         self._queue: deque[_Queued] = deque()
         self._passed: dict[int, int] = {}
         """By partition the offset after triggers that need no job, until the next commit."""
@@ -97,6 +100,8 @@ class JobRunner:
         except CommitAborted as error:
             # A rebalance, mostly: whatever is still this runner's is written again after the next poll.
             log.info("%s", error)
+        self._metrics.running.set(self._running is not None)
+        self._metrics.waiting.set(len(self._queue))
 
     def hand_over(self) -> None:
         """Put the job in hand back into the queue: that its runner is stopped is none of its attempts."""
@@ -198,6 +203,7 @@ class JobRunner:
 
     def _take_failure(self, job: _Queued, failure: str) -> None:
         self._running = None
+        self._metrics.failures.inc()
         options = self._options
         if job.attempt >= options.attempts:
             self._end_with("failed", f"{failure} (attempt {job.attempt} of {options.attempts})")
@@ -221,6 +227,7 @@ class JobRunner:
             self._write(job, "running", step="announcing", progress=1.0)
             self._publish(job.trigger["id"], ending["result"])
         self._write(job, ending["state"], ended=True, **row)
+        self._metrics.ended.labels(ending["state"]).inc()
         log.info("job %s %s: %s", job.trigger["id"], ending["state"], ending.get("reason", ""))
         self._clear()
 

@@ -5,6 +5,7 @@ import getpass
 import json
 import os
 import sys
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated, Any
@@ -16,6 +17,8 @@ from tidemill.cli.options import (
     DEFAULT_BOOTSTRAP,
     AsJson,
     Bootstrap,
+    MetricsHost,
+    MetricsPort,
     PipelineFile,
     PipelineName,
     RegistryUrl,
@@ -206,6 +209,8 @@ def run_jobs(
     trust_model: Trusted = None,
     bootstrap_servers: Bootstrap = None,
     registry_url: RegistryUrl = None,
+    metrics_port: MetricsPort = None,
+    metrics_host: MetricsHost = "127.0.0.1",
     log_level: Annotated[str, typer.Option("--log-level", help="DEBUG, INFO, WARNING or ERROR.")] = "INFO",
 ) -> None:
     """Run training jobs as triggers come. Start it on more machines to run more of them at a time.
@@ -221,9 +226,12 @@ def run_jobs(
     from tidemill.cli.run import log_to_stderr, stop_signal
     from tidemill.continuous_training import publisher
     from tidemill.loading import load_pipeline
+    from tidemill.streams.health import Health
+    from tidemill.streams.health import serve as serve_metrics
     from tidemill.streams.jobs import LocalProcess
     from tidemill.streams.jobs.kubernetes import KubernetesJob
     from tidemill.streams.jobs.launcher import Launcher, Limits
+    from tidemill.streams.jobs.metrics import JobMetrics
     from tidemill.streams.jobs.runner import RunnerOptions
     from tidemill.streams.jobs.service import run_jobs as serve
     from tidemill.streams.kafka.admin import apply_topics
@@ -253,6 +261,9 @@ def run_jobs(
     made: Launcher = LocalProcess([*command, "--log-level", log_level], limits, environment=environment)
     if launcher == "kubernetes":
         made = KubernetesJob(manifest, limits)
+    metrics, health = JobMetrics(), Health(time.monotonic)
+    if metrics_port is not None:
+        serve_metrics(metrics.registry, health, metrics_host, metrics_port)
     slot = Slot.take(home() / "run" / plan.name, "jobs")
     try:
         serve(
@@ -261,10 +272,11 @@ def run_jobs(
             slot.name,
             made,
             publisher(declared, connection),
-            stop_signal().is_set,
+            health.watching(stop_signal().is_set),
             RunnerOptions(attempts=attempts, backoff=backoff),
             until_idle=until_idle,
             watch=_following(plan, connection) if tracking else lambda: None,
+            metrics=metrics,
         )
     finally:
         slot.release()
