@@ -85,11 +85,10 @@ def archive(
         tidemill archive flights.py --archive s3://lake/tidemill
 
     """
-    from prometheus_client import CollectorRegistry, Counter
-
     from tidemill.cli.run import log_to_stderr, stop_signal
     from tidemill.loading import load_pipeline
     from tidemill.streams.archive import Ages, Archive, add_up
+    from tidemill.streams.archive_metrics import ArchiveMetrics
     from tidemill.streams.archive_upkeep import maintain
     from tidemill.streams.health import Health, serve
     from tidemill.streams.kafka.connection import Connection
@@ -104,10 +103,9 @@ def archive(
     connection = Connection.from_environment(bootstrap_servers, DEFAULT_BOOTSTRAP)
     # Whoever does not follow may be ended at any moment: a commit is whole or not there.
     stop = stop_signal() if follow else threading.Event()
-    metrics, health = CollectorRegistry(), Health(time.monotonic)
-    written = Counter("tidemill_archived_rows", "Rows added to the archive, by table.", ["table"], registry=metrics)
+    metrics, health = ArchiveMetrics(), Health(time.monotonic)
     if metrics_port is not None:
-        serve(metrics, health, metrics_host, metrics_port)
+        serve(metrics.registry, health, metrics_host, metrics_port)
     stopped = health.watching(stop.is_set)
     total: dict[str, Archived] = {}
     columns = (SpinnerColumn(), TextColumn("reading {task.completed:,} records"), TimeElapsedColumn())
@@ -120,7 +118,7 @@ def archive(
             done = kept.catch_up(plan, reader, schemas, lambda n: bar.advance(task, n), stopped)
             total = add_up(total, done)
             for suffix, each in done.items():
-                written.labels(suffix).inc(each.rows)
+                metrics.rows.labels(suffix).inc(each.rows)
             if follow and (rows := sum(each.rows for each in done.values())):
                 log.info("archived %d rows", rows)
             if upkeep and (not follow or looks % max(1, round(_UPKEEP_SECONDS / every)) == 0):
