@@ -26,9 +26,14 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class RunnerOptions:
-    """How often a job that fails is begun again, and after how many seconds: twice as many each time."""
+    """How often a job that fails is begun again, and after how many seconds: twice as many each time.
+
+    An attempt that did not fail by itself was interrupted: its runner died, or lost the trigger. `interruptions` is
+    how many of these a job has in all, so that one which kills its runner each time ends as well.
+    """
 
     attempts: int = 3
+    interruptions: int = 20
     backoff: float = 10.0
     longest_backoff: float = 600.0
     poll_seconds: float = 0.2
@@ -42,6 +47,7 @@ class _Queued:
     offset: int
     trigger: dict[str, Any]
     attempt: int = 0
+    failures: int = 0
     not_before: float = 0.0
 
 
@@ -157,11 +163,14 @@ class JobRunner:
         if known is not None and known["state"] in ENDED:
             self._finish(ready)
             return
-        ready.attempt = max(ready.attempt, 0 if known is None else known["attempt"])
+        if known is not None:
+            ready.attempt = max(ready.attempt, known["attempt"])
+            ready.failures = max(ready.failures, known["failures"])
+        interrupted = ready.attempt - ready.failures
         if job in self._cancelled():
             self._end_with("cancelled", "it was cancelled before it began")
-        elif ready.attempt >= self._options.attempts and known is not None and known["state"] == "running":
-            self._end_with("failed", f"its runner died {ready.attempt} times while it ran")
+        elif interrupted >= self._options.interruptions:
+            self._end_with("failed", f"it was interrupted {interrupted} times: its runners died or lost it")
         else:
             ready.attempt += 1
             self._write(ready, "running", step="starting", reason=ready.trigger["reason"])
@@ -205,10 +214,11 @@ class JobRunner:
         self._running = None
         self._metrics.failures.inc()
         options = self._options
-        if job.attempt >= options.attempts:
-            self._end_with("failed", f"{failure} (attempt {job.attempt} of {options.attempts})")
+        job.failures += 1
+        if job.failures >= options.attempts:
+            self._end_with("failed", f"{failure} (failure {job.failures} of {options.attempts})")
             return
-        wait = min(options.backoff * 2 ** (job.attempt - 1), options.longest_backoff)
+        wait = min(options.backoff * 2 ** (job.failures - 1), options.longest_backoff)
         log.warning("job %s: %s; it begins again in %g s", job.trigger["id"], failure, wait)
         job.not_before, self._current = self._clock() + wait, None
         self._queue.appendleft(job)
@@ -242,6 +252,7 @@ class JobRunner:
             "pipeline": job.trigger["pipeline"],
             "state": state,
             "attempt": job.attempt,
+            "failures": job.failures,
             "runner": self._name,
             "at": self._now(),
             "cause": job.trigger["cause"],
