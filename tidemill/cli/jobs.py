@@ -188,7 +188,9 @@ def run_jobs(
     memory: Annotated[
         int | None, typer.Option("--memory", min=100, help="The most memory of a job, in megabytes.")
     ] = None,
-    attempts: Annotated[int, typer.Option("--attempts", min=1, help="How often a job that fails is begun.")] = 3,
+    attempts: Annotated[
+        int, typer.Option("--attempts", min=1, help="How often a job may fail before it has failed for good.")
+    ] = 3,
     backoff: Annotated[float, typer.Option("--backoff", min=0, help="Seconds before the second attempt.")] = 10.0,
     launcher: Annotated[
         str, typer.Option("--launcher", help="Where jobs run: `local` processes, or `kubernetes`.")
@@ -236,6 +238,8 @@ def run_jobs(
     from tidemill.streams.jobs.service import run_jobs as serve
     from tidemill.streams.kafka.admin import apply_topics
     from tidemill.streams.kafka.connection import Connection
+    from tidemill.streams.kafka.publisher import Publisher
+    from tidemill.streams.lineage import open_lineage
     from tidemill.streams.supervisor import Slot
 
     log_to_stderr("jobs", log_level)
@@ -249,6 +253,8 @@ def run_jobs(
             " kubernetes"
         )
     connection = Connection.from_environment(bootstrap_servers, DEFAULT_BOOTSTRAP)
+    # A target that is none is an error here; later, whatever becomes of it, no job fails by it.
+    open_lineage(lineage, plan.name, lambda: Publisher(connection))
     own = {plan.topic(suffix) for suffix in ("retrain-requests", "retrain-triggers", "training-jobs", "models")}
     apply_topics(connection, [spec for spec in plan.topics() if spec.name in own])
     limits = Limits(minutes * 60, memory)
