@@ -124,18 +124,19 @@ def test_a_server_that_hangs_or_talks_nonsense_costs_a_warning(said, monkeypatch
     from tidemill.streams import lineage
 
     monkeypatch.setattr(lineage, "_HTTP_SECONDS", 0.2)
-    done = threading.Event()
+    done, asked = threading.Event(), []
 
     def serve(listener):
         taken, _ = listener.accept()
         with taken:
-            taken.recv(65_536)
+            asked.append(taken.recv(65_536))
             if said is None:
                 done.wait(30)
             else:
                 taken.sendall(said)
 
     with socket.create_server(("127.0.0.1", 0)) as listener:
+        listener.settimeout(20)
         thread = threading.Thread(target=serve, args=(listener,))
         thread.start()
         try:
@@ -146,6 +147,8 @@ def test_a_server_that_hangs_or_talks_nonsense_costs_a_warning(said, monkeypatch
             thread.join()
     assert "the lineage of job job-1 as COMPLETE is lost" in caplog.text
     assert "swordfish" not in caplog.text
+    # The user and the password go where they belong.
+    assert b"Authorization: Basic dXNlcjpzd29yZGZpc2g=" in asked[0]
 
 
 def test_a_job_never_fails_by_it(tmp_path, caplog):
