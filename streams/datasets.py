@@ -14,6 +14,7 @@ from pyarrow import fs
 
 from tidemill.processors.training.columns import column_of
 from tidemill.processors.training.dataset import Dataset, Recipe, build, canonical, id_of
+from tidemill.processors.training.ipc import from_bytes, to_bytes
 from tidemill.processors.training.preparation import served_columns
 from tidemill.schemas.errors import DeclarationError, ModelError, StreamError, nearest
 from tidemill.streams.archive import Archive
@@ -22,7 +23,7 @@ from tidemill.streams.plan import Plan
 
 OUTCOMES, FEATURES = "outcomes", "features"
 FOLDER = "datasets"
-_CODE = ("chance", "columns", "dataset", "ipc", "preparation", "selection")
+_CODE = ("chance", "columns", "dataset", "decisions", "ipc", "preparation", "selection")
 _PREFIX = 4
 _SOURCE = ("source_partition", "source_offset")
 
@@ -34,11 +35,13 @@ def build_dataset(
     *,
     features: Sequence[str] | None = None,
     versions: Mapping[str, int] | None = None,
+    decided: pa.Table | None = None,
 ) -> Dataset:
     """Make a data set of what is archived: the table of outcomes, and that of features for what outcomes lack.
 
     `features` are the model's, by default all that outcomes carry. Of `recipe`, `columns`, `extra`, `served` and
     `classes` are filled in. `versions` gives versions of the tables by suffix, by default the present ones.
+    `decided` is what several annotators decided, as from `processors.training.decisions`.
 
     Raises:
         DeclarationError: the pipeline has no outcomes, or there is no such feature.
@@ -72,7 +75,7 @@ def build_dataset(
         classes=list(plan.target.classes),
     )
     origin = {"pipeline": plan.name, "pipeline_version": plan.version, "code": code_hash(), "tables": tables}
-    return build(outcomes, _features(archive, tables, full), full, origin, names)
+    return build(outcomes, _features(archive, tables, full), full, origin, names, decided)
 
 
 def rebuild(archive: Archive, manifest: Mapping[str, Any]) -> Dataset:
@@ -88,7 +91,7 @@ def rebuild(archive: Archive, manifest: Mapping[str, Any]) -> Dataset:
     origin = {name: manifest[name] for name in ("pipeline", "pipeline_version", "code", "tables")}
     outcomes, features = _rows(archive, tables, OUTCOMES), _features(archive, tables, recipe)
     try:
-        made = build(outcomes, features, recipe, origin, manifest["features"])
+        made = build(outcomes, features, recipe, origin, manifest["features"], _decided(archive, manifest))
     except ModelError:
         raise StreamError(f"data set {id_of(manifest)}: all of its rows are gone from the archive") from None
     if made.sha256 != manifest["sha256"]:
@@ -102,11 +105,14 @@ def rebuild(archive: Archive, manifest: Mapping[str, Any]) -> Dataset:
             f"data set {id_of(manifest)}: expected {manifest['rows']:,} rows with SHA-256 {manifest['sha256']}, got"
             f" {made.rows.num_rows:,} rows with {made.sha256}; {why}"
         )
-    return Dataset(made.rows, manifest)
+    return Dataset(made.rows, manifest, made.decided)
 
 
 class DatasetStore:
-    """Manifests of data sets, one JSON document each, in the folder `datasets` of an archive."""
+    """Manifests of data sets, one JSON document each, in the folder `datasets` of an archive.
+
+    What several annotators decided stands beside them in a file that its SHA-256 names.
+    """
 
     def __init__(self, archive: Archive) -> None:
         self.archive = archive
@@ -116,11 +122,18 @@ class DatasetStore:
     def save(self, dataset: Dataset) -> str:
         """Keep the manifest; returns the data set's id. What it names is kept from now on as long as declared."""
         self._files.create_dir(self._folder, recursive=True)
-        path, unfinished = self._path(dataset.id), f"{self._folder}/.{dataset.id}.{id(dataset)}"
-        with self._files.open_output_stream(unfinished) as file:
-            file.write(canonical(dataset.manifest))
-        self._files.move(unfinished, path)
+        if dataset.decided is not None:
+            place = _decisions_name(dataset.manifest["decisions"]["sha256"])
+            self._write(f"{self._folder}/{place}", to_bytes(dataset.decided))
+        self._write(self._path(dataset.id), canonical(dataset.manifest))
         return dataset.id
+
+    def _write(self, path: str, data: bytes) -> None:
+        folder, _, name = path.rpartition("/")
+        unfinished = f"{folder}/.{name}.{id(data)}"
+        with self._files.open_output_stream(unfinished) as file:
+            file.write(data)
+        self._files.move(unfinished, path)
 
     def ids(self) -> list[str]:
         """Every data set's id, the oldest first."""
@@ -219,6 +232,29 @@ def _rows(archive: Archive, tables: Mapping[str, Any], suffix: str, columns: Seq
         # The version has been cleaned up; the rows may be there all the same.
         rows = table.read(offsets=offsets, columns=columns)
     return rows.sort_by([(PARTITION, "ascending"), (OFFSET, "ascending")])
+
+
+def _decisions_name(sha256: str) -> str:
+    return f"decisions-{sha256[:16]}.arrow"
+
+
+def _decided(archive: Archive, manifest: Mapping[str, Any]) -> pa.Table | None:
+    """What annotators had decided when the data set was made; raises StreamError if it is gone, or not the same."""
+    if "decisions" not in manifest:
+        return None
+    sha256 = manifest["decisions"]["sha256"]
+    files_, place = _place(archive.root)
+    path = f"{place}/{FOLDER}/{_decisions_name(sha256)}"
+    try:
+        with files_.open_input_stream(path) as file:
+            data = file.read()
+    except FileNotFoundError:
+        data = b""
+    if hashlib.sha256(data).hexdigest() != sha256:
+        raise StreamError(
+            f"data set {id_of(manifest)}: what annotators decided is gone from {path}, or was changed there"
+        )
+    return from_bytes(data)
 
 
 def _features(archive: Archive, tables: Mapping[str, Any], recipe: Recipe) -> pa.Table | None:

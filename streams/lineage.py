@@ -4,6 +4,7 @@ Written with openlineage-python's own classes, which is imported by who sends ev
 and never a job's concern: whatever goes wrong with it is logged, and the job goes on.
 """
 
+import base64
 import json
 import logging
 import urllib.request
@@ -14,7 +15,7 @@ from datetime import UTC, datetime
 from functools import cache
 from pathlib import Path
 from typing import Any, Literal
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit, urlunsplit
 
 from tidemill.schemas.errors import DeclarationError, StreamError, nearest
 from tidemill.streams.ports import Sender
@@ -158,8 +159,15 @@ def _to_file(path: Path) -> Emit:
 
 
 def _to_http(url: str) -> Emit:
+    headers = {"Content-Type": "application/json"}
+    parts = urlsplit(url)
+    user, _, host = parts.netloc.rpartition("@")
+    if user:
+        # urllib would take a user and a password for a part of the host's name.
+        url = urlunsplit(parts._replace(netloc=host))
+        headers["Authorization"] = f"Basic {base64.b64encode(unquote(user).encode()).decode()}"
+
     def emit(run: bytes, event: bytes) -> None:  # noqa: ARG001
-        headers = {"Content-Type": "application/json"}
         request = urllib.request.Request(url, event, headers, method="POST")  # noqa: S310 - http or https
         with urllib.request.urlopen(request, timeout=_HTTP_SECONDS) as answer:  # noqa: S310
             if answer.status >= 300:

@@ -197,7 +197,9 @@ class Plan:
             TopicSpec(self.topic("model-artefacts"), 1, keep, "the models themselves, in chunks"),
         ]
         if "labels" in self.contracts:
-            specs.append(TopicSpec(self.topic("labels"), None, log, "labels, as they become known"))
+            # What annotators said is weighed all together, whenever a data set is made.
+            lasting = keep if "label-requests" in self.contracts else log
+            specs.append(TopicSpec(self.topic("labels"), None, lasting, "labels, as they become known"))
         if self.make_outcomes is not None:
             purpose = "internal: predictions and labels by the event's id, on their way to each other"
             specs.append(TopicSpec(self.topic(SCORED), None, self._internal(min(self.retention_ms, DAY)), purpose))

@@ -109,6 +109,7 @@ class Client:
         self.connection = Connection.from_environment(bootstrap_servers, default_bootstrap)
         self._registry = Registry(registry_url) if registry_url else None
         self.schemas = SchemaTopic(Follower(self.connection, f"{self.name}.schemas"), self._registry)
+        self.declared = None if isinstance(pipeline, str) else pipeline
         self._plan = None if isinstance(pipeline, str) else pipeline.plan()
         self._publisher: Publisher | None = None
         self._outgoing: dict[str, Outgoing] = {}

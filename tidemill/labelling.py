@@ -22,6 +22,7 @@ from tidemill.processors.label_quality.answers import (
     REVISION,
     TIME,
 )
+from tidemill.processors.training.decisions import decisions
 from tidemill.schemas.builtin import LABEL_REQUEST
 from tidemill.schemas.codec import Codec
 from tidemill.schemas.contract import Contract
@@ -84,6 +85,25 @@ def assess_labels(
         if bound is not None:
             answers = answers.filter(keep(round(bound.timestamp() * 1e6)))
     return assess(answers, gold_questions(pipeline), rules.rule, len(classes), rules.experts)
+
+
+def decided_labels(pipeline: Pipeline, arrived: pa.Table, until: datetime | None = None) -> pa.Table | None:
+    """What the annotators' labels before `until` come to, as from `decisions`: what every training learns from.
+
+    None where labels do not say who gave them, or are numbers: then an event's last label counts.
+    """
+    if pipeline.labels is None or pipeline.labels.annotator is None or not pipeline.target().classes:
+        return None
+    return decisions(assess_labels(pipeline, arrived, until=until).decided)
+
+
+def read_decided(
+    pipeline: Pipeline, reader: History, schemas: SchemaSource, until: datetime | None = None
+) -> pa.Table | None:
+    """As `decided_labels`, of the labels on the log."""
+    if pipeline.labels is None or pipeline.labels.annotator is None:
+        return None
+    return decided_labels(pipeline, read_labels(pipeline, reader, schemas, lambda n: None), until)  # noqa: ARG005
 
 
 def gold_questions(pipeline: Pipeline) -> pl.DataFrame:

@@ -173,6 +173,7 @@ class TrainingJob:
     pipeline: str
     state: Literal["queued", "running", "succeeded", "refused", "failed", "cancelled"]
     attempt: int
+    failures: int
     runner: str
     step: str
     progress: float

@@ -9,12 +9,13 @@ import polars as pl
 import pyarrow as pa
 
 from tidemill.declaration import Labels, Model
-from tidemill.labelling import assess_labels
+from tidemill.labelling import decided_labels
 from tidemill.pipeline import Pipeline
 from tidemill.processors.drift import write_reference
 from tidemill.processors.frames import to_polars
 from tidemill.processors.online_inference import dump_model
 from tidemill.processors.training import Training, fit, join_decided, join_labels
+from tidemill.processors.training.decisions import settle
 from tidemill.processors.training.offsets import offset_records
 from tidemill.schemas.errors import DeclarationError, ModelError
 from tidemill.schemas.resolver import SchemaSource
@@ -108,11 +109,10 @@ def learn(
     once = (
         to_polars(features).unique(["source_partition", "source_offset"], keep="first", maintain_order=True).to_arrow()
     )
-    if labels.annotator is not None and pipeline.target().classes:
-        decided = assess_labels(pipeline, arrived).decided
-        disputed = decided.filter(pl.col("dispute").is_not_null())
-        left_out = {DISPUTED: float(len(to_polars(once).join(disputed, on="event_id", how="semi")))}
-        rows = join_decided(once, decided.filter(pl.col("dispute").is_null()))
+    decided = decided_labels(pipeline, arrived)
+    if decided is not None:
+        settled = settle(join_decided(once, to_polars(decided)), decided)
+        left_out, rows = {DISPUTED: float(sum(settled.dropped.values()))}, settled.rows
     else:
         left_out, rows = {}, join_labels(once, arrived, label_id=labels.id, label=labels.label)
     train_rows, test_rows = _split(rows, stretch.until)

@@ -14,7 +14,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from tidemill.processors.frames import to_polars
-from tidemill.processors.training.columns import EVENT_TIME, LABEL, LABEL_TIME, WEIGHT
+from tidemill.processors.training.columns import EVENT_ID, EVENT_TIME, LABEL, LABEL_TIME, WEIGHT
+from tidemill.processors.training.decisions import settle
 from tidemill.processors.training.ipc import plain_table, to_bytes
 from tidemill.processors.training.preparation import Balance, balance, clean, merge
 from tidemill.processors.training.selection import Selection, selection_of
@@ -85,6 +86,8 @@ class Dataset:
 
     rows: pa.Table
     manifest: Mapping[str, Any]
+    decided: pa.Table | None = None
+    """What several annotators decided on its events, as from `decisions`; None where nobody had to decide."""
 
     @cached_property
     def id(self) -> str:
@@ -139,11 +142,13 @@ def build(
     recipe: Recipe,
     origin: Mapping[str, Any],
     names: Mapping[str, str] | None = None,
+    decided: pa.Table | None = None,
 ) -> Dataset:
     """Make a data set of the columns of P.outcomes and, for `recipe.extra`, P.features.
 
     `origin` goes into the manifest as it is: the pipeline, versions and offsets of tables, the code's hash. `names`
-    gives the column of each of the model's features, by default those of the recipe under their own names.
+    gives the column of each of the model's features, by default those of the recipe under their own names. `decided`,
+    as from `decisions`, has what several annotators decided: rows get that label, and those in dispute are left out.
 
     Raises:
         DeclarationError: there is no such column.
@@ -155,9 +160,12 @@ def build(
         outcomes = outcomes.filter(pc.less(outcomes[LABEL_TIME], pa.scalar(recipe.known_before, kind)))
     chosen = [*recipe.columns, *recipe.extra]
     rows = merge(outcomes, recipe.columns, features, recipe.extra, recipe.served)
-    merged = rows.num_rows
+    merged, disputed = rows.num_rows, {}
+    if decided is not None:
+        decided = plain_table(decided.filter(pc.is_in(decided[EVENT_ID], rows[EVENT_ID])))
+        rows, disputed = (settled := settle(rows, decided)).rows, settled.dropped
     cleaned = clean(rows, chosen, classes=recipe.classes, missing=recipe.missing)
-    rows = cleaned.rows
+    rows, dropped = cleaned.rows, dict(sorted({**disputed, **cleaned.dropped}.items()))
     for selection in recipe.selection:
         rows = selection.choose(rows)
     if recipe.balance is not None:
@@ -165,7 +173,7 @@ def build(
     if not rows.num_rows:
         raise ModelError(
             f"of {outcomes.num_rows:,} outcomes, {merged:,} events with a label, none is left to learn from;"
-            f" taken out: {cleaned.dropped or 'by the selection'}. Wait for labels, or choose more"
+            f" taken out: {dropped or 'by the selection'}. Wait for labels, or choose more"
         )
     rows = plain_table(rows)
     data = to_bytes(rows)
@@ -175,12 +183,17 @@ def build(
         "features": dict(names) if names is not None else {name: name for name in chosen},
         "recipe": recipe.describe(),
         "events": merged,
-        "dropped": cleaned.dropped,
+        "dropped": dropped,
+        **({} if decided is None else {"decisions": _decisions(decided)}),
         **summary(rows),
         "bytes": len(data),
         "sha256": hashlib.sha256(data).hexdigest(),
     }
-    return Dataset(rows, json.loads(canonical(manifest)))
+    return Dataset(rows, json.loads(canonical(manifest)), decided)
+
+
+def _decisions(decided: pa.Table) -> dict[str, Any]:
+    return {"events": decided.num_rows, "sha256": hashlib.sha256(to_bytes(decided)).hexdigest()}
 
 
 def summary(rows: pa.Table) -> dict[str, Any]:

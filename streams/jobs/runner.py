@@ -16,6 +16,7 @@ import numpy as np
 
 from tidemill.schemas.errors import CommitAborted
 from tidemill.streams.jobs.launcher import JobSpec, Launcher, Running, Told
+from tidemill.streams.jobs.metrics import JobMetrics
 from tidemill.streams.jobs.status import ENDED, JobLog
 from tidemill.streams.ports import Committer, Output, Prepared, Source
 from tidemill.streams.retraining import decode_triggers, encode_job
@@ -25,9 +26,14 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class RunnerOptions:
-    """How often a job that fails is begun again, and after how many seconds: twice as many each time."""
+    """How often a job that fails is begun again, and after how many seconds: twice as many each time.
+
+    An attempt that did not fail by itself was interrupted: its runner died, or lost the trigger. `interruptions` is
+    how many of these a job has in all, so that one which kills its runner each time ends as well.
+    """
 
     attempts: int = 3
+    interruptions: int = 20
     backoff: float = 10.0
     longest_backoff: float = 600.0
     poll_seconds: float = 0.2
@@ -41,6 +47,7 @@ class _Queued:
     offset: int
     trigger: dict[str, Any]
     attempt: int = 0
+    failures: int = 0
     not_before: float = 0.0
 
 
@@ -65,10 +72,12 @@ class JobRunner:
         now: Callable[[], datetime],
         clock: Callable[[], float],
         options: RunnerOptions | None = None,
+        metrics: JobMetrics | None = None,
     ) -> None:
         self._topic, self._name, self._source, self._committer = topic, name, source, committer
         self._jobs, self._launcher, self._publish, self._cancelled = jobs, launcher, publish, cancelled
         self._now, self._clock, self._options = now, clock, options or RunnerOptions()
+        self._metrics = metrics or JobMetrics()
         self._queue: deque[_Queued] = deque()
         self._passed: dict[int, int] = {}
         """By partition the offset after triggers that need no job, until the next commit."""
@@ -97,6 +106,8 @@ class JobRunner:
         except CommitAborted as error:
             # A rebalance, mostly: whatever is still this runner's is written again after the next poll.
             log.info("%s", error)
+        self._metrics.running.set(self._running is not None)
+        self._metrics.waiting.set(len(self._queue))
 
     def hand_over(self) -> None:
         """Put the job in hand back into the queue: that its runner is stopped is none of its attempts."""
@@ -152,11 +163,14 @@ class JobRunner:
         if known is not None and known["state"] in ENDED:
             self._finish(ready)
             return
-        ready.attempt = max(ready.attempt, 0 if known is None else known["attempt"])
+        if known is not None:
+            ready.attempt = max(ready.attempt, known["attempt"])
+            ready.failures = max(ready.failures, known["failures"])
+        interrupted = ready.attempt - ready.failures
         if job in self._cancelled():
             self._end_with("cancelled", "it was cancelled before it began")
-        elif ready.attempt >= self._options.attempts and known is not None and known["state"] == "running":
-            self._end_with("failed", f"its runner died {ready.attempt} times while it ran")
+        elif interrupted >= self._options.interruptions:
+            self._end_with("failed", f"it was interrupted {interrupted} times: its runners died or lost it")
         else:
             ready.attempt += 1
             self._write(ready, "running", step="starting", reason=ready.trigger["reason"])
@@ -198,11 +212,13 @@ class JobRunner:
 
     def _take_failure(self, job: _Queued, failure: str) -> None:
         self._running = None
+        self._metrics.failures.inc()
         options = self._options
-        if job.attempt >= options.attempts:
-            self._end_with("failed", f"{failure} (attempt {job.attempt} of {options.attempts})")
+        job.failures += 1
+        if job.failures >= options.attempts:
+            self._end_with("failed", f"{failure} (failure {job.failures} of {options.attempts})")
             return
-        wait = min(options.backoff * 2 ** (job.attempt - 1), options.longest_backoff)
+        wait = min(options.backoff * 2 ** (job.failures - 1), options.longest_backoff)
         log.warning("job %s: %s; it begins again in %g s", job.trigger["id"], failure, wait)
         job.not_before, self._current = self._clock() + wait, None
         self._queue.appendleft(job)
@@ -221,6 +237,7 @@ class JobRunner:
             self._write(job, "running", step="announcing", progress=1.0)
             self._publish(job.trigger["id"], ending["result"])
         self._write(job, ending["state"], ended=True, **row)
+        self._metrics.ended.labels(ending["state"]).inc()
         log.info("job %s %s: %s", job.trigger["id"], ending["state"], ending.get("reason", ""))
         self._clear()
 
@@ -235,6 +252,7 @@ class JobRunner:
             "pipeline": job.trigger["pipeline"],
             "state": state,
             "attempt": job.attempt,
+            "failures": job.failures,
             "runner": self._name,
             "at": self._now(),
             "cause": job.trigger["cause"],

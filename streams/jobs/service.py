@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from tidemill.streams.jobs.launcher import Launcher
+from tidemill.streams.jobs.metrics import JobMetrics
 from tidemill.streams.jobs.runner import JobRunner, RunnerOptions
 from tidemill.streams.jobs.status import JobLog
 from tidemill.streams.kafka.committer import ExactlyOnce
@@ -60,6 +61,7 @@ def run_jobs(
     *,
     until_idle: bool = False,
     watch: Callable[[], None] = lambda: None,
+    metrics: JobMetrics | None = None,
 ) -> None:
     """Run jobs until `stop` says so, or with `until_idle` until every trigger that is there is answered.
 
@@ -88,6 +90,7 @@ def run_jobs(
         now=lambda: datetime.now(UTC),
         clock=time.monotonic,
         options=options,
+        metrics=metrics,
     )
     log.info("runner %s reads %s", name, topic)
     with closing(cancels), closing(source), closing(runner):

@@ -2,6 +2,7 @@
 
 import logging
 import os
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -23,14 +24,27 @@ client_log = logging.getLogger("tidemill.librdkafka")
 """librdkafka logs through Python's logging."""
 
 
-def _as_warning(record: logging.LogRecord) -> bool:
-    """The client connects again by itself when a connection is lost; nobody has to act, so it is no error."""
-    if record.levelno == logging.ERROR and "Broker transport failure" in record.getMessage():
-        record.levelno, record.levelname = logging.WARNING, logging.getLevelName(logging.WARNING)
+# A member that has lost its partitions has its transaction refused; it is rolled back, and their new owner does it.
+_REBALANCED = ("ILLEGAL_GENERATION", "UNKNOWN_MEMBER_ID", "REBALANCE_IN_PROGRESS", "FENCED_INSTANCE_ID")
+_LOGIN_SECONDS, _LOOK_SECONDS = 3.0, 1.0
+
+
+def _as_handled(record: logging.LogRecord) -> bool:
+    """What is dealt with by itself is no error: nobody has to act. Anything else keeps its level.
+
+    The client connects again when a connection is lost, and a transaction that a rebalance has ended is rolled back.
+    """
+    if record.levelno == logging.ERROR:
+        said, level = record.getMessage(), record.levelno
+        if "Broker transport failure" in said:
+            level = logging.WARNING
+        elif "Current transaction failed" in said and any(f"({name}" in said for name in _REBALANCED):
+            level = logging.INFO
+        record.levelno, record.levelname = level, logging.getLevelName(level)
     return client_log.isEnabledFor(record.levelno)
 
 
-client_log.addFilter(_as_warning)
+client_log.addFilter(_as_handled)
 
 
 @dataclass(frozen=True)
@@ -55,7 +69,8 @@ class Connection:
         it.
 
         Raises:
-            StreamError: no cluster is named, or librdkafka does not take the settings; no secret is quoted.
+            StreamError: no cluster is named, librdkafka does not take the settings, or the cluster does not take the
+                user or the password; no secret is quoted.
 
         """
         settings = read_settings(os.environ)
@@ -82,15 +97,43 @@ class Connection:
         return self.settings.hide(text) if isinstance(self.settings, Settings) else text
 
     def _require_accepted(self) -> None:
-        """A misspelt setting or a missing certificate is one error here, not one in each client."""
+        """A misspelt setting, a missing certificate or a wrong password is one error here, not one in each client."""
+        refused: list[str] = []
+
+        def note(error: KafkaError) -> None:
+            if error.code() == KafkaError._AUTHENTICATION:
+                refused.append(error.str())
+
         try:
-            AdminClient(self.client())
+            client = AdminClient({**self.client(), "error_cb": note})
         except (KafkaException, ValueError, TypeError) as error:
             cause = error.args[0] if error.args else error
             text = cause.str() if isinstance(cause, KafkaError) else str(cause)
             raise StreamError(
                 f"the settings for {self.bootstrap_servers} are not accepted: {self.hide(text)}"
             ) from None
+        if any(name.startswith("sasl.") for name in self.settings):
+            self._require_login(client, refused)
+
+    def _require_login(self, client: AdminClient, refused: list[str]) -> None:
+        """Raise StreamError if the cluster has refused the user for some seconds: librdkafka itself tries for ever.
+
+        Not at once, because a user that was just added is not known everywhere yet. A cluster that does not answer has
+        refused nobody: that is left to whoever needs it.
+        """
+        end = time.monotonic() + _LOGIN_SECONDS
+        while time.monotonic() < end:
+            try:
+                client.list_topics(timeout=_LOOK_SECONDS)
+                return
+            except KafkaException:
+                client.poll(0)
+        if refused:
+            raise StreamError(
+                f"{self.bootstrap_servers} does not let in the user {self.settings.get('sasl.username', '')!r}:"
+                f" {self.hide(refused[-1])}; see sasl.username and sasl.password in TIDEMILL_KAFKA_CONFIG or the"
+                " environment"
+            )
 
     def __repr__(self) -> str:
         return f"Connection({self.bootstrap_servers!r}, {self.settings})"

@@ -227,6 +227,11 @@ def test_no_password_no_entry(cluster, jar_cache):
     wrong = AdminClient(cluster.settings("worker") | {"sasl.password": "guessed"})
     with pytest.raises(KafkaException):
         wrong.list_topics(timeout=1)
+    stolen = cluster.folder / "home" / "access" / "wrong.properties"
+    stolen.write_text(cluster.config("worker").read_text().replace(cluster.password("worker"), "guessed"))
+    said = cluster.cli("wrong", "status", "orders", code=2)
+    assert "does not let in the user 'worker'" in said
+    assert "guessed" not in said
     with pytest.raises(BrokerError, match="was made with --secure: start the broker with --secure"):
         EmbeddedBroker(cluster.broker.root, port=0, jars=jar_cache).start()
 

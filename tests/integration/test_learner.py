@@ -163,15 +163,16 @@ def test_its_versions_serve_without_anyones_trust(mill):
 
 
 def test_what_is_said_of_an_event(mill):
-    made = json.loads(mill.cli("explain", "next", mill.name, "--json").splitlines()[0])
+    made = json.loads(mill.cli("explain", mill.name, "next", "--json").splitlines()[0])
     assert made["event"]["fields"]["customer"] == orders()[-1]["customer"]
     assert made["model"]["by"] == "learner"
     assert made["model"]["training_rows"] == COUNT
     assert made["features"]["amount"] == made["event"]["fields"]["amount"]
     place = made["event"]["place"].removeprefix(f"{mill.name}.events[").split("]@")
-    again = mill.cli("explain", "next", str(mill.file), "--partition", place[0], "--offset", place[1], "--json")
+    again = mill.cli("explain", str(mill.file), "next", "--partition", place[0], "--offset", place[1], "--json")
     assert json.loads(again.splitlines()[0]) == made
-    page = mill.cli("explain", "o5", mill.name)
+    page = mill.cli("explain", mill.name, "o5")
     assert "Models trained on it" in page
     assert "Outcomes" in page
-    assert "no event with the id 'nobody'" in mill.cli("explain", "nobody", mill.name, code=2)
+    assert "no event with the id 'nobody'" in mill.cli("explain", mill.name, "nobody", code=2)
+    assert f"explain {mill.name} o5" in mill.cli("explain", "o5", mill.name, code=2)

@@ -23,7 +23,9 @@ from tidemill.schemas.builtin import MODEL_EVENT
 from tidemill.schemas.codec import Reason
 from tidemill.schemas.matching import Rule
 from tidemill.streams.access import ROLES, TOPIC, grants
+from tidemill.streams.archive_metrics import ArchiveMetrics
 from tidemill.streams.control_metrics import ControlMetrics
+from tidemill.streams.jobs.metrics import JobMetrics
 from tidemill.streams.metrics import Metrics
 from tidemill.streams.rejections import HEADERS
 from tidemill.streams.task import MISPLACED, TOO_LARGE
@@ -298,7 +300,7 @@ def test_every_metric_is_in_the_reference():
     reference = text_of("docs/reference/metrics.md")
     names = {
         family.name + {"counter": "_total", "info": "_info"}.get(family.type, "")
-        for metrics in (Metrics(), ControlMetrics())
+        for metrics in (Metrics(), ControlMetrics(), JobMetrics(), ArchiveMetrics())
         for family in metrics.registry.collect()
     }
     told = set(re.findall(r"^\| `(\w+)` \|", reference, re.MULTILINE))

@@ -2,6 +2,7 @@
 
 import logging
 import threading
+import time
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -12,6 +13,8 @@ from tidemill.cli.options import (
     DEFAULT_BOOTSTRAP,
     AsJson,
     Bootstrap,
+    MetricsHost,
+    MetricsPort,
     PipelineFile,
     RegistryUrl,
     err,
@@ -66,6 +69,8 @@ def archive(
     ] = True,
     bootstrap_servers: Bootstrap = None,
     registry_url: RegistryUrl = None,
+    metrics_port: MetricsPort = None,
+    metrics_host: MetricsHost = "127.0.0.1",
     as_json: AsJson = False,
 ) -> None:
     """Write a pipeline's features, predictions and outcomes to Delta Lake tables, each message exactly once.
@@ -83,7 +88,9 @@ def archive(
     from tidemill.cli.run import log_to_stderr, stop_signal
     from tidemill.loading import load_pipeline
     from tidemill.streams.archive import Ages, Archive, add_up
+    from tidemill.streams.archive_metrics import ArchiveMetrics
     from tidemill.streams.archive_upkeep import maintain
+    from tidemill.streams.health import Health, serve
     from tidemill.streams.kafka.connection import Connection
     from tidemill.streams.kafka.follower import Follower
     from tidemill.streams.kafka.reader import KafkaReader
@@ -96,6 +103,10 @@ def archive(
     connection = Connection.from_environment(bootstrap_servers, DEFAULT_BOOTSTRAP)
     # Whoever does not follow may be ended at any moment: a commit is whole or not there.
     stop = stop_signal() if follow else threading.Event()
+    metrics, health = ArchiveMetrics(), Health(time.monotonic)
+    if metrics_port is not None:
+        serve(metrics.registry, health, metrics_host, metrics_port)
+    stopped = health.watching(stop.is_set)
     total: dict[str, Archived] = {}
     columns = (SpinnerColumn(), TextColumn("reading {task.completed:,} records"), TimeElapsedColumn())
     with open_registry(registry_url) as registry, Progress(*columns, console=err, transient=True) as bar:
@@ -103,9 +114,11 @@ def archive(
         schemas = SchemaTopic(Follower(connection, plan.topic("schemas")), registry)
         reader = KafkaReader(connection)
         looks = 0
-        while True:
-            done = kept.catch_up(plan, reader, schemas, lambda n: bar.advance(task, n), stop.is_set)
+        while not stopped():
+            done = kept.catch_up(plan, reader, schemas, lambda n: bar.advance(task, n), stopped)
             total = add_up(total, done)
+            for suffix, each in done.items():
+                metrics.rows.labels(suffix).inc(each.rows)
             if follow and (rows := sum(each.rows for each in done.values())):
                 log.info("archived %d rows", rows)
             if upkeep and (not follow or looks % max(1, round(_UPKEEP_SECONDS / every)) == 0):

@@ -1,16 +1,21 @@
 """`tidemill datasets`."""
 
 from collections.abc import Mapping
+from contextlib import closing
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from tidemill.cli.archive import Root, archives
-from tidemill.cli.options import AsJson, PipelineFile, moment, out, print_json, print_table
+from tidemill.cli.options import AsJson, Bootstrap, PipelineFile, RegistryUrl, moment, out, print_json, print_table
 from tidemill.schemas.errors import DeclarationError
 
 if TYPE_CHECKING:
+    import pyarrow as pa
+
+    from tidemill.pipeline import Pipeline
     from tidemill.processors.training.dataset import Dataset
     from tidemill.processors.training.selection import Selection
 
@@ -167,9 +172,13 @@ def build(
     seed: Annotated[int, typer.Option("--seed", help="For what is drawn by chance.")] = 0,
     output: Output = None,
     root: Root = None,
+    bootstrap_servers: Bootstrap = None,
+    registry_url: RegistryUrl = None,
     as_json: AsJson = False,
 ) -> None:
     """Make a data set of what is archived, and keep its manifest.
+
+    If several annotators label events, their labels on the log decide, as everywhere; else no cluster is asked.
 
     Examples:
         tidemill datasets build flights.py --last 50000
@@ -197,13 +206,30 @@ def build(
     recipe = Recipe({}, selection=chosen, known_before=moment(known_before), balance=balance, seed=seed)  # type: ignore[arg-type]
     features = feature or (None if declared.model is None else list(declared.model.features))
     archive = Archive(f"{archives(root)}/{plan.name}")
-    made = build_dataset(archive, plan, recipe, features=features)
+    decided = _decided(declared, recipe.known_before, bootstrap_servers, registry_url)
+    made = build_dataset(archive, plan, recipe, features=features, decided=decided)
     DatasetStore(archive).save(made)
     _write(made, output)
     if as_json:
         print_json({"id": made.id, **made.manifest})
         return
     _print(made.id, made.manifest)
+
+
+def _decided(
+    declared: "Pipeline", until: datetime | None, bootstrap_servers: str | None, registry_url: str | None
+) -> "pa.Table | None":
+    if declared.labels is None or declared.labels.annotator is None:
+        return None
+    from tidemill.cli.clients import client_for
+    from tidemill.labelling import read_decided
+    from tidemill.streams.kafka.reader import KafkaReader
+
+    with (
+        client_for(declared, bootstrap_servers, registry_url) as client,
+        closing(KafkaReader(client.connection)) as log,
+    ):
+        return read_decided(declared, log, client.schemas, until)
 
 
 def _write(made: "Dataset", output: Path | None) -> None:

@@ -33,15 +33,14 @@ def register(app: typer.Typer) -> None:
 
 
 def explain(
-    event: Annotated[
-        str, typer.Argument(metavar="EVENT_ID", help="The event's id, or its place: 2@17 or P.events[2]@17.")
-    ],
-    pipeline: Annotated[
-        str | None,
+    words: Annotated[
+        list[str],
         typer.Argument(
-            metavar="[PIPELINE]", help="The pipeline's name or FILE.py; may be left out if there is only one."
+            metavar="[PIPELINE] EVENT_ID",
+            help="The pipeline's name or FILE.py, which may be left out if the cluster has only one; then the event's"
+            " id, or its place: 2@17 or P.events[2]@17.",
         ),
-    ] = None,
+    ],
     partition: Annotated[
         int | None, typer.Option("--partition", min=0, help="Its partition, if you know it: less is to be read.")
     ] = None,
@@ -58,8 +57,9 @@ def explain(
     with 2 if there is no such event.
 
     Examples:
-        tidemill explain UA1545-2013-01-01 flights
-        tidemill explain 2@17 flights --json
+        tidemill explain UA1545-2013-01-01
+        tidemill explain flights UA1545-2013-01-01
+        tidemill explain flights 2@17 --json
 
     """
     from tidemill.cli.clients import client_for
@@ -67,12 +67,15 @@ def explain(
     from tidemill.streams.kafka.follower import Follower
     from tidemill.streams.kafka.reader import KafkaReader
 
+    if len(words) > 2:
+        raise DeclarationError(f"expected a pipeline and an event's id, got {len(words)} words: {' '.join(words)}")
+    event = words[-1]
     if offset is not None and partition is None:
         raise DeclarationError("--offset 17 says nothing without --partition")
     connection = Connection.from_environment(bootstrap_servers, DEFAULT_BOOTSTRAP)
     with closing(KafkaReader(connection, timeout=20)) as reader:
         topics = reader.topics("")
-        chosen = pipeline or _only_pipeline(topics)
+        chosen = _chosen(words, topics)
         with (
             client_for(chosen, bootstrap_servers, registry_url) as client,
             Progress(
@@ -106,12 +109,18 @@ def explain(
         show(made)
 
 
-def _only_pipeline(topics: Sequence[str]) -> str:
+def _chosen(words: Sequence[str], topics: Sequence[str]) -> str:
+    """The pipeline that is named first, or else the only one."""
     names = [topic.removesuffix(".events") for topic in topics if topic.endswith(".events")]
+    if len(words) == 2:
+        if words[1] in names and words[0] not in names:
+            raise DeclarationError(f"the pipeline comes first: tidemill explain {words[1]} {words[0]}")
+        return words[0]
     if len(names) != 1:
         known = f": {', '.join(names)}" if names else ""
         raise DeclarationError(
-            f"expected one pipeline on the cluster, found {len(names)}{known}; name the one you mean"
+            f"expected one pipeline on the cluster, found {len(names)}{known}; name the one you mean:"
+            f" tidemill explain PIPELINE {words[0]}"
         )
     return names[0]
 

@@ -5,6 +5,7 @@ import getpass
 import json
 import os
 import sys
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated, Any
@@ -16,6 +17,8 @@ from tidemill.cli.options import (
     DEFAULT_BOOTSTRAP,
     AsJson,
     Bootstrap,
+    MetricsHost,
+    MetricsPort,
     PipelineFile,
     PipelineName,
     RegistryUrl,
@@ -185,7 +188,9 @@ def run_jobs(
     memory: Annotated[
         int | None, typer.Option("--memory", min=100, help="The most memory of a job, in megabytes.")
     ] = None,
-    attempts: Annotated[int, typer.Option("--attempts", min=1, help="How often a job that fails is begun.")] = 3,
+    attempts: Annotated[
+        int, typer.Option("--attempts", min=1, help="How often a job may fail before it has failed for good.")
+    ] = 3,
     backoff: Annotated[float, typer.Option("--backoff", min=0, help="Seconds before the second attempt.")] = 10.0,
     launcher: Annotated[
         str, typer.Option("--launcher", help="Where jobs run: `local` processes, or `kubernetes`.")
@@ -206,6 +211,8 @@ def run_jobs(
     trust_model: Trusted = None,
     bootstrap_servers: Bootstrap = None,
     registry_url: RegistryUrl = None,
+    metrics_port: MetricsPort = None,
+    metrics_host: MetricsHost = "127.0.0.1",
     log_level: Annotated[str, typer.Option("--log-level", help="DEBUG, INFO, WARNING or ERROR.")] = "INFO",
 ) -> None:
     """Run training jobs as triggers come. Start it on more machines to run more of them at a time.
@@ -221,13 +228,18 @@ def run_jobs(
     from tidemill.cli.run import log_to_stderr, stop_signal
     from tidemill.continuous_training import publisher
     from tidemill.loading import load_pipeline
+    from tidemill.streams.health import Health
+    from tidemill.streams.health import serve as serve_metrics
     from tidemill.streams.jobs import LocalProcess
     from tidemill.streams.jobs.kubernetes import KubernetesJob
     from tidemill.streams.jobs.launcher import Launcher, Limits
+    from tidemill.streams.jobs.metrics import JobMetrics
     from tidemill.streams.jobs.runner import RunnerOptions
     from tidemill.streams.jobs.service import run_jobs as serve
     from tidemill.streams.kafka.admin import apply_topics
     from tidemill.streams.kafka.connection import Connection
+    from tidemill.streams.kafka.publisher import Publisher
+    from tidemill.streams.lineage import open_lineage
     from tidemill.streams.supervisor import Slot
 
     log_to_stderr("jobs", log_level)
@@ -241,6 +253,8 @@ def run_jobs(
             " kubernetes"
         )
     connection = Connection.from_environment(bootstrap_servers, DEFAULT_BOOTSTRAP)
+    # A target that is none is an error here; later, whatever becomes of it, no job fails by it.
+    open_lineage(lineage, plan.name, lambda: Publisher(connection))
     own = {plan.topic(suffix) for suffix in ("retrain-requests", "retrain-triggers", "training-jobs", "models")}
     apply_topics(connection, [spec for spec in plan.topics() if spec.name in own])
     limits = Limits(minutes * 60, memory)
@@ -253,6 +267,9 @@ def run_jobs(
     made: Launcher = LocalProcess([*command, "--log-level", log_level], limits, environment=environment)
     if launcher == "kubernetes":
         made = KubernetesJob(manifest, limits)
+    metrics, health = JobMetrics(), Health(time.monotonic)
+    if metrics_port is not None:
+        serve_metrics(metrics.registry, health, metrics_host, metrics_port)
     slot = Slot.take(home() / "run" / plan.name, "jobs")
     try:
         serve(
@@ -261,10 +278,11 @@ def run_jobs(
             slot.name,
             made,
             publisher(declared, connection),
-            stop_signal().is_set,
+            health.watching(stop_signal().is_set),
             RunnerOptions(attempts=attempts, backoff=backoff),
             until_idle=until_idle,
             watch=_following(plan, connection) if tracking else lambda: None,
+            metrics=metrics,
         )
     finally:
         slot.release()

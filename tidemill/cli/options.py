@@ -48,6 +48,12 @@ RegistryUrl = Annotated[
     ),
 ]
 
+MetricsPort = Annotated[
+    int | None,
+    typer.Option("--metrics-port", help="Prometheus port, also of /live and /ready; 0: any free one. By default none."),
+]
+MetricsHost = Annotated[str, typer.Option("--metrics-host", help="Address that the metrics are served on.")]
+
 
 def home() -> Path:
     """The folder for everything that Tidemill writes: TIDEMILL_HOME, else `.tidemill` below the current one."""

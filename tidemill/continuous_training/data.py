@@ -10,6 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from tidemill.continuous_training.context import JobContext
+from tidemill.labelling import read_decided
 from tidemill.pipeline import Pipeline
 from tidemill.processors.training.columns import KNOWN, LABEL_TIME
 from tidemill.processors.training.dataset import Dataset, Recipe
@@ -54,12 +55,13 @@ def job_data(job: JobContext) -> JobData:
     schemas = SchemaTopic(Follower(job.connection, plan.topic("schemas")), job.registry)
     with closing(KafkaReader(job.connection)) as reader:
         archive.catch_up(plan, reader, schemas)
+        decided = read_decided(pipeline, reader, schemas)
     asked = job.since if job.trigger["cause"] == "request" else None
     selection: list[Selection] = [] if asked is None else [since(asked)]
     if pipeline.retrain is not None:
         selection += pipeline.retrain.select
     columns = list(dict.fromkeys([*job.model.features, *_extra(pipeline)]))
-    dataset = build_dataset(archive, plan, Recipe({}, selection=tuple(selection)), features=columns)
+    dataset = build_dataset(archive, plan, Recipe({}, selection=tuple(selection)), features=columns, decided=decided)
     DatasetStore(archive).save(dataset)
     # When a label was known on the clock of events: a replay has its labels sent at quite another time.
     rows = _known_as_label_time(dataset.named())

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
-from tidemill.report import columns, quality
+from tidemill.report import columns, fairness, quality
 from tidemill.report.material import PRIOR, Material, RejectionCounts, Span, wider
 from tidemill.report.view import Alert, ModelSpan, Reason, Rejections, Report, Stretch
 
@@ -48,6 +48,7 @@ def build(material: Material) -> Report:
         history=columns.history(material, stretches),
         threshold=columns.threshold(),
         metrics=quality.metrics(material, stretches, settled, version),
+        fairness=fairness.fairness(material, stretches, settled),
         maturity=settled,
         calibration=quality.calibration(material, stretches, settled, version),
         rejections=rejections(material.rejections),

@@ -1,13 +1,15 @@
 """What a report is made of: profiles as they add up, rejections as they are counted, alerts and announcements."""
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from statistics import median_low
 from typing import Any
 
-from tidemill.processors.drift import Profile
+from tidemill.processors.drift import ClassQuality, Profile
+from tidemill.processors.drift.fairness import Confusion
 from tidemill.processors.drift.reference import Reference
+from tidemill.processors.drift.slices import slice_name
 from tidemill.schemas.errors import DeclarationError
 
 PRIOR = "prior"
@@ -26,7 +28,11 @@ class Windows:
     until: int | None = None
     merged: dict[tuple[str, Span], dict[str, Profile]] = field(default_factory=dict)
     """By kind and window, then by model version."""
+    sensitive: Collection[str] = ()
+    """Fields whose groups are told apart."""
     slices: set[str] = field(default_factory=set)
+    confusions: dict[tuple[str, Span], Confusion] = field(default_factory=dict)
+    """Of the groups of sensitive fields, by slice and window: what happened, and what was said."""
     _together: dict[tuple[str, tuple[Span, ...], str | None], Profile | None] = field(default_factory=dict)
 
     def add(self, profiles: Iterable[Profile]) -> None:
@@ -38,11 +44,33 @@ class Windows:
             outside = (self.since is not None and scope.window_start < self.since) or (
                 self.until is not None and scope.window_start >= self.until
             )
-            if scope.slice != self.slice or outside:
+            if outside:
+                continue
+            self._compare(profile)
+            if scope.slice != self.slice:
                 continue
             versions = self.merged.setdefault((profile.kind, (scope.window_start, scope.window_end)), {})
             known = versions.get(scope.model_version)
             versions[scope.model_version] = profile if known is None else known.merge(profile)
+
+    def _compare(self, profile: Profile) -> None:
+        scope, quality = profile.scope, profile.quality
+        if not isinstance(quality, ClassQuality) or not any(
+            scope.slice.startswith(slice_name(name, "")) for name in self.sensitive
+        ):
+            return
+        place = scope.slice, (scope.window_start, scope.window_end)
+        known = self.confusions.get(place)
+        self.confusions[place] = quality.confusion if known is None else known + quality.confusion
+
+    def groups(self, name: str, spans: Iterable[Span]) -> dict[str, Confusion]:
+        """The confusion matrices of a sensitive field's groups in several windows together, by slice."""
+        made: dict[str, Confusion] = {}
+        wanted = set(spans)
+        for (group, span), confusion in self.confusions.items():
+            if span in wanted and group.startswith(slice_name(name, "")):
+                made[group] = made[group] + confusion if group in made else confusion
+        return dict(sorted(made.items()))
 
     @property
     def spans(self) -> list[Span]:
@@ -155,6 +183,8 @@ class Material:
     models: Sequence[Mapping[str, Any]] = ()
     alerts: Sequence[Mapping[str, Any]] = ()
     rejections: RejectionCounts = field(default_factory=RejectionCounts)
+    limits: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
+    """By sensitive field the limits of its figures of fairness, where there are any."""
 
     def reference_for(self, spans: Iterable[Span]) -> str | None:
         """The version whose reference some windows are compared with: that of most of their answers.

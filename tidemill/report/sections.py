@@ -1,6 +1,6 @@
 """The sections of the page, each with its drawings and the table behind them."""
 
-from tidemill.report import calibration, incidents, series, shapes
+from tidemill.report import calibration, fairness, incidents, series, shapes
 from tidemill.report.head import TITLES
 from tidemill.report.markup import Markup, el, join, short
 from tidemill.report.tables import folded, table
@@ -21,6 +21,7 @@ def sections(report: Report) -> list[Section]:
         ("predictions", "Predictions and labels now", _columns(report, "predictions", "outcomes")),
         ("drift", "Drift over time", _drift(report)),
         ("performance", "Performance over time", _performance(report)),
+        ("fairness", "Fairness", fairness.section(report)),
         ("calibration", "Calibration", calibration.section(report)),
         ("incidents", "Incidents", incidents.incidents(report)),
         ("rejections", "Rejections", incidents.rejections(report)),

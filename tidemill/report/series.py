@@ -18,7 +18,13 @@ LEVELS = (0.5, 1.0, 2.5)
 """Where the heat map changes its colour, in multiples of the threshold."""
 
 
-def line_chart(metric: Metric, stretches: Sequence[Stretch], models: Sequence[ModelSpan], title: str) -> Markup:
+def line_chart(
+    metric: Metric,
+    stretches: Sequence[Stretch],
+    models: Sequence[ModelSpan],
+    title: str,
+    level_name: str = "reference",
+) -> Markup:
     """Measured and estimated values over time, the reference as a level, and where another model took over."""
     x = Scale(stretches[0].start, stretches[-1].end, _LEFT, WIDTH - _RIGHT)
     values = [v for point in metric.points for v in (point.measured, point.estimated) if v is not None]
@@ -32,7 +38,7 @@ def line_chart(metric: Metric, stretches: Sequence[Stretch], models: Sequence[Mo
     if metric.reference is not None:
         level = y.at(metric.reference)
         parts.append(el("line", x1=_LEFT, x2=WIDTH - _RIGHT, y1=level, y2=level, class_="level"))
-        ends.append((level, "reference", "level"))
+        ends.append((level, level_name, "level"))
     estimated = [
         (at, y.at(p.estimated)) for at, p in zip(middles, metric.points, strict=True) if p.estimated is not None
     ]

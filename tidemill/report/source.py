@@ -8,6 +8,7 @@ from itertools import islice
 from typing import Any
 
 from tidemill.client import Client
+from tidemill.pipeline import Pipeline
 from tidemill.processors.drift import Profile, from_table, reference_profiles
 from tidemill.processors.drift.reference import Reference
 from tidemill.report.material import Material, RejectionCounts, Windows
@@ -45,7 +46,8 @@ def read_material(
             raise DeclarationError(
                 f"pipeline {client.name} has no profiles: declare profiles=tm.Profiles(...) and run it"
             )
-        windows = Windows(slice_, start, end)
+        limits = {} if client.declared is None else fairness_limits(client.declared)
+        windows = Windows(slice_, start, end, sensitive=limits)
         for profiles in _profiles(client, reader, progress):
             windows.add(profiles)
         models = announcements(Follower(client.connection, f"{client.name}.models"), wait=True)
@@ -55,7 +57,17 @@ def read_material(
             alerts = decode_alerts([record.value for record in records if record.value is not None])
         references = _references(client.name, models, windows, reader)
         counted = _rejections(client.name, reader, start, end, progress)
-    return Material(client.name, windows, references, models, alerts, counted)
+    return Material(client.name, windows, references, models, alerts, counted, limits)
+
+
+def fairness_limits(pipeline: Pipeline) -> dict[str, dict[str, float]]:
+    """By sensitive field that gates or drift name, the limits of its figures; the lower one where both have one."""
+    found = {field: dict(limits.limits()) for field, limits in pipeline.gates.sensitive.items()}
+    for drift in pipeline.drift:
+        for field in drift.columns or () if drift.kind == "fairness" else ():
+            limits = found.setdefault(field, {})
+            limits[drift.name] = min(drift.threshold, limits.get(drift.name, drift.threshold))
+    return found
 
 
 def _profiles(client: Client, reader: KafkaReader, progress: Progress) -> Iterator[list[Profile]]:

@@ -112,6 +112,14 @@ class Metric:
 
 
 @dataclass(frozen=True)
+class FieldFairness:
+    """How far the groups of a sensitive field are apart over time; the `reference` of a figure is its limit."""
+
+    name: str
+    figures: tuple[Metric, ...]
+
+
+@dataclass(frozen=True)
 class Maturity:
     """How many predictions have their label by stretch, and how many have in the end.
 
@@ -205,6 +213,7 @@ class Report:
     history: tuple[ColumnHistory, ...]
     threshold: float
     metrics: tuple[Metric, ...]
+    fairness: tuple[FieldFairness, ...]
     maturity: Maturity
     calibration: Calibration | None
     rejections: Rejections

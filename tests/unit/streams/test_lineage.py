@@ -1,5 +1,6 @@
 import http.server
 import json
+import socket
 import sys
 import threading
 import uuid
@@ -113,6 +114,41 @@ def test_to_a_server():
             thread.join()
     assert [path for path, _ in got] == ["/api/v1/lineage", "/refuse"]
     assert got[0][1] == got[1][1] | {"eventTime": got[0][1]["eventTime"]}
+
+
+@pytest.mark.parametrize(
+    "said", [None, b"", b"no HTTP at all\r\n\r\n", b"HTTP/1.1 302 Found\r\nLocation: file:///etc\r\n\r\n"]
+)
+def test_a_server_that_hangs_or_talks_nonsense_costs_a_warning(said, monkeypatch, caplog):
+    """None: it takes the connection and never answers."""
+    from tidemill.streams import lineage
+
+    monkeypatch.setattr(lineage, "_HTTP_SECONDS", 0.2)
+    done, asked = threading.Event(), []
+
+    def serve(listener):
+        taken, _ = listener.accept()
+        with taken:
+            asked.append(taken.recv(65_536))
+            if said is None:
+                done.wait(30)
+            else:
+                taken.sendall(said)
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        listener.settimeout(20)
+        thread = threading.Thread(target=serve, args=(listener,))
+        thread.start()
+        try:
+            url = f"http://user:swordfish@127.0.0.1:{listener.getsockname()[1]}"
+            assert not open_lineage(url, "flights").tell("COMPLETE", RUN)
+        finally:
+            done.set()
+            thread.join()
+    assert "the lineage of job job-1 as COMPLETE is lost" in caplog.text
+    assert "swordfish" not in caplog.text
+    # The user and the password go where they belong.
+    assert b"Authorization: Basic dXNlcjpzd29yZGZpc2g=" in asked[0]
 
 
 def test_a_job_never_fails_by_it(tmp_path, caplog):

@@ -177,13 +177,43 @@ def test_a_job_whose_runner_died_is_taken_up_again(world):
 
 def test_one_that_keeps_killing_its_runner_is_given_up(world):
     world.add("a")
+    for _ in range(5):
+        world.read = 0
+        steps(world.runner(attempts=3, interruptions=4), 2)
+    assert world.states()[-1] == ("failed", 4)
+    assert len(world.launched) == 4
+    assert "interrupted 4 times" in decode_jobs([world.written[-1].value])[0]["reason"]
+
+
+def test_interruptions_use_up_no_attempt(world):
+    """A rebalance, a dead runner and a failure by turns: only what failed by itself counts."""
+    world.add("a")
+    for _ in range(2):
+        world.read = 0
+        runner = world.runner(attempts=3)
+        steps(runner, 2)
+        runner.revoked(0)
+        world.read = 0
+        dead = world.runner(attempts=3)
+        steps(dead, 2)
+        world.read, world.told = 0, [Told(failure="no")]
+        steps(world.runner(attempts=3), 3)
+        assert world.states()[-1][0] == "queued"
+    world.read, world.told = 0, [Told(failure="no")]
+    steps(world.runner(attempts=3), 3)
+    (end,) = decode_jobs([world.written[-1].value])
+    assert (end["state"], end["attempt"], end["failures"]) == ("failed", 7, 3)
+    assert "failure 3 of 3" in end["reason"]
+
+
+def test_the_pause_grows_with_failures_alone(world):
+    world.add("a")
     for _ in range(3):
         world.read = 0
-        steps(world.runner(attempts=3), 2)
-    world.read = 0
-    steps(world.runner(attempts=3), 2)
-    assert world.states()[-1] == ("failed", 3)
-    assert len(world.launched) == 3
+        steps(world.runner(), 2)
+    world.read, world.told = 0, [Told(failure="no")]
+    steps(world.runner(backoff=10), 3)
+    assert "after 10 s" in decode_jobs([world.written[-1].value])[0]["reason"]
 
 
 def test_a_runner_that_is_stopped_uses_up_no_attempt(world):

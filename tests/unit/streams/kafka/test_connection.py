@@ -6,6 +6,7 @@ import subprocess
 import sys
 
 import pytest
+from confluent_kafka import KafkaError, KafkaException
 
 from tidemill.schemas.errors import StreamError
 from tidemill.streams.kafka.client_settings import read_settings
@@ -125,3 +126,56 @@ def test_a_lost_connection_is_a_warning_and_a_refused_password_an_error(caplog):
     with caplog.at_level(logging.ERROR, client_log.name):
         client_log.error(lost)
     assert not caplog.records
+
+
+def test_a_rebalance_that_ends_a_transaction_is_told_as_handled_and_nothing_else_is(caplog):
+    failed = "TXNERR [thrd:main]: Current transaction failed in state InTransaction: Failed to commit offsets ({})"
+    handled = [failed.format(f"{name})") for name in ("ILLEGAL_GENERATION", "UNKNOWN_MEMBER_ID")]
+    real = [failed.format("TOPIC_AUTHORIZATION_FAILED"), "FATAL [thrd:main]: Fatal error: (ILLEGAL_GENERATION)"]
+    with caplog.at_level(logging.INFO, client_log.name):
+        for text in (*handled, *real):
+            client_log.error(text)
+    assert [record.levelname for record in caplog.records] == ["INFO", "INFO", "ERROR", "ERROR"]
+
+
+class Login:
+    """In place of librdkafka: what the cluster answers to each look, and whether it refuses the user."""
+
+    def __init__(self, answers, settings):
+        self.answers, self.note, self.looks = answers, settings["error_cb"], 0
+
+    def list_topics(self, timeout):
+        answer = self.answers[min(self.looks, len(self.answers) - 1)]
+        self.looks += 1
+        if answer is not None:
+            raise KafkaException(KafkaError(answer))
+
+    def poll(self, timeout):
+        if self.answers[min(self.looks, len(self.answers)) - 1] == KafkaError._AUTHENTICATION:
+            self.note(KafkaError(KafkaError._AUTHENTICATION, f"invalid credentials {SENTINEL}"))
+
+
+@pytest.mark.parametrize(
+    ("answers", "let_in"),
+    [
+        ([None], True),
+        # A broker that is away has refused nobody, and a user may be new.
+        ([KafkaError._TRANSPORT], True),
+        ([KafkaError._AUTHENTICATION, KafkaError._AUTHENTICATION, None], True),
+        ([KafkaError._TRANSPORT, KafkaError._AUTHENTICATION], False),
+    ],
+)
+def test_a_refused_user_is_an_error_after_a_moment(answers, let_in, environment):
+    from tidemill.streams.kafka import connection
+
+    made = []
+    environment.setattr(connection, "AdminClient", lambda settings: made.append(Login(answers, settings)) or made[-1])
+    environment.setattr(connection, "_LOGIN_SECONDS", 0.2)
+    for name, value in (("USERNAME", "mill"), ("PASSWORD", SENTINEL), ("MECHANISM", "SCRAM-SHA-512")):
+        environment.setenv(f"TIDEMILL_KAFKA_SASL_{name}", value)
+    if let_in:
+        assert Connection.from_environment("k:1").bootstrap_servers == "k:1"
+        return
+    with pytest.raises(StreamError, match="k:1 does not let in the user 'mill'") as raised:
+        Connection.from_environment("k:1")
+    assert SENTINEL not in str(raised.value)
