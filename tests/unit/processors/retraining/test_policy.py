@@ -13,8 +13,10 @@ from tidemill.schemas.errors import DeclarationError
 DAY = 24 * 3600 * 1000
 
 
-def incident(name, day, *, kind="concept_drift", state="opened", revision=0, severity="warning", muted=False):
-    alarm = Alarm(kind, "log_loss", "", "sr", severity, 2.0, 1.0, "it is worse", reference="v1")
+def incident(
+    name, day, *, kind="concept_drift", state="opened", revision=0, severity="warning", muted=False, effect=None
+):
+    alarm = Alarm(kind, "log_loss", "", "sr", severity, 2.0, 1.0, "it is worse", reference="v1", effect=effect)
     span = Span((day - 1) * DAY, day * DAY)
     made = Incident.opened(name, alarm, span, ())
     return Incident(**{**vars(made), "state": state, "revision": revision, "updated_at": day * DAY, "muted": muted})
@@ -129,6 +131,17 @@ def test_a_fault_of_the_data_is_not_learnt(kind):
     assert kind in held.reason
     made.incident(incident("fault", 12, kind=kind, state="resolved", revision=1))
     assert [trigger.fired for trigger in made.drain()] == [True]
+
+
+@pytest.mark.parametrize("kind", ["missing_rate", "rejection_rate"])
+def test_fewer_missing_values_or_rejections_are_no_fault(kind):
+    made = policy(cooldown="0s", on=["concept_drift"])
+    made.incident(incident("better", 10, kind=kind, effect=-0.7))
+    made.incident(incident("a", 10))
+    assert [trigger.fired for trigger in made.drain()] == [True]
+    made.incident(incident("better", 11, kind=kind, revision=1, effect=0.7))
+    made.incident(incident("b", 11))
+    assert [trigger.suppressed_by for trigger in made.drain()] == ["data_fault"]
 
 
 def test_muted_incidents_and_warnings_may_be_left_out():
