@@ -253,6 +253,20 @@ def test_a_misspelt_declaration_is_answered_with_the_right_word(declared, expect
         Retrain(**declared)
 
 
+@pytest.mark.parametrize(
+    ("metric", "classes", "known"),
+    [("auc", 0, "mae, rmse"), ("auc", 3, "accuracy"), ("rmse", 2, "accuracy, auc"), ("accuracy", 0, "mae")],
+)
+def test_a_floor_that_no_window_can_break_is_refused(metric, classes, known):
+    with pytest.raises(DeclarationError, match=f"no '{metric}' of .*{known}"):
+        Retrain(floor={metric: 0.5}).check(classes)
+
+
+def test_floors_of_what_windows_have():
+    Retrain(floor={"mae": 0.5, "rmse": 0.5}).check(0)
+    Retrain(floor={"auc": 0.5, "log_loss": 0.5}).check(2)
+
+
 _steps = st.lists(
     st.one_of(
         st.tuples(st.just("incident"), st.integers(0, 4), st.sampled_from(["opened", "resolved"]), st.booleans()),
