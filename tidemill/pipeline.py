@@ -210,6 +210,8 @@ class Pipeline:
 
         if self.model is not None:
             self.gates.check(self._enrichment(tables, digest).schema.names, target)
+            for declared in filter(None, (self.retrain, self.rollout)):
+                declared.check(len(target.classes))
         self._sanity_check()
         self._refuse_private(tables)
         enrichment, inference = self._enrichment(tables, digest), OnlineInference(target)

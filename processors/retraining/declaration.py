@@ -83,6 +83,18 @@ class Retrain:
         named = {"hour": "1h", "day": "1d", "week": "1w", "month": "30d"}
         return int(found[1]), max(duration(named.get(found[2], found[2])) // 1_000, 1)
 
+    def check(self, classes: int) -> None:
+        """Refuse a floor for a metric that windows of this target do not have; it would never be broken.
+
+        `classes` is how many there are: 0 for a regression.
+        """
+        without = {"mae", "rmse"} if classes else set(_METRICS) - {"mae", "rmse"}
+        known = set(_METRICS) - without - ({"auc"} if classes > 2 else set())
+        for name in self.floor:
+            if name not in known:
+                of = f"{classes} classes" if classes else "a number"
+                raise DeclarationError(f"Retrain(floor=...): there is no {name!r} of {of}{nearest(name, known)}")
+
     def broken_floor(self, metrics: Mapping[str, float]) -> tuple[str, float, float] | None:
         """The first metric that is worse than its floor: its name, what it is, and the floor."""
         for name, least in sorted(self.floor.items()):

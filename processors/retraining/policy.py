@@ -74,6 +74,7 @@ class RetrainPolicy:
                 "since": known["since"],
                 "message": incident.alarm.message,
                 "reference": incident.alarm.reference,
+                "effect": incident.alarm.effect,
             }
         self._decide()
 
@@ -224,7 +225,7 @@ class RetrainPolicy:
 
     def _held_back(self, waiting: Mapping[str, Any] | None = None) -> tuple[Suppression, str] | None:
         declared = self._declared
-        faults = [each for each in self._open.values() if each["kind"] in FAULTS]
+        faults = [each for each in self._open.values() if _is_fault(each)]
         if faults:
             named = ", ".join(sorted({f"{each['kind']} of {each['subject']}" for each in faults}))
             return "data_fault", f"the data have a fault that must not be learnt: {named}"
@@ -285,6 +286,12 @@ class RetrainPolicy:
     def _tell(self, trigger: Trigger) -> None:
         self._told = [*self._told, trigger.id][-_MOST_TOLD:]
         self._made.append(trigger)
+
+
+def _is_fault(incident: Mapping[str, Any]) -> bool:
+    """Whether more is missing or rejected than before. Less, such as when windows have filled, is nothing to mend."""
+    effect = incident.get("effect")
+    return incident["kind"] in FAULTS and (effect is None or effect > 0)
 
 
 def _date(milliseconds: int) -> str:

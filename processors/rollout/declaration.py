@@ -70,6 +70,15 @@ class Rollout:
             span_or_count(length)
         duration(self.give_up)
 
+    def check(self, classes: int) -> None:
+        """Refuse a metric that the target does not have: one of `classes` classes, or a number if there are none."""
+        known = {"log_loss", "accuracy"} if classes else {"absolute_error"}
+        if self.metric is not None and self.metric not in known:
+            of = "classes" if classes else "a number"
+            raise DeclarationError(
+                f"Rollout(metric=...): there is no {self.metric!r} of {of}{nearest(self.metric, known)}"
+            )
+
     @property
     def deadline_seconds(self) -> float:
         """How long a challenger may take for a batch."""

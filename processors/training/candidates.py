@@ -144,9 +144,11 @@ class Candidate:
                     " choice"
                 )
             if name not in known:
+                # A pipeline's parameters have their step before them, which is easily left out.
+                of_a_step = [each for each in known if each.endswith(f"__{name}")]
                 raise DeclarationError(
                     f"candidate {self.name!r}: {type(self.estimator).__name__} has no parameter {name!r}"
-                    f"{nearest(name, known)}"
+                    f"{nearest(of_a_step[0] if of_a_step else name, known)}"
                 )
 
     def declared(self) -> dict[str, Any]:

@@ -80,8 +80,9 @@ class Recipe:
 class Dataset:
     """Rows to learn from, in the order in which their labels became known, and where they came from.
 
-    Columns: `event_id`, `event_time`, `label_time`, `known_time`, the features, `label`, `revision`, what was served
-    (`model_version`, `value`, `probability_CLASS`), `source_partition`, `source_offset`, perhaps `sample_weight`.
+    Columns: `event_id`, `event_time`, `label_time`, `known_time`, the features in the order of their names, `label`,
+    `revision`, what was served (`model_version`, `value`, `probability_CLASS`), `source_partition`, `source_offset`,
+    perhaps `sample_weight`.
     """
 
     rows: pa.Table
@@ -158,8 +159,10 @@ def build(
     if recipe.known_before is not None:
         kind = outcomes.schema.field(LABEL_TIME).type
         outcomes = outcomes.filter(pc.less(outcomes[LABEL_TIME], pa.scalar(recipe.known_before, kind)))
-    chosen = [*recipe.columns, *recipe.extra]
-    rows = merge(outcomes, recipe.columns, features, recipe.extra, recipe.served)
+    # By name: a manifest, whose keys are sorted, does not say in which order they were declared.
+    columns, extra = dict(sorted(recipe.columns.items())), dict(sorted(recipe.extra.items()))
+    chosen = [*columns, *extra]
+    rows = merge(outcomes, columns, features, extra, recipe.served)
     merged, disputed = rows.num_rows, {}
     if decided is not None:
         decided = plain_table(decided.filter(pc.is_in(decided[EVENT_ID], rows[EVENT_ID])))

@@ -97,6 +97,6 @@ def run_jobs(
         while not stop():
             runner.step()
             watch()
-            if until_idle and runner.idle and all(lag == 0 for lag in source.lag().values()) and source.ended():
+            if until_idle and runner.idle and source.caught_up():
                 return
         runner.hand_over()

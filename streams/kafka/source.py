@@ -155,6 +155,10 @@ class KafkaSource:
         """The partitions whose end was reached, and of which nothing has come since."""
         return self._owned & self._ends.keys()
 
+    def caught_up(self) -> bool:
+        """Whether the end of each of its partitions was reached. One that has none yet, or reads none, is not."""
+        return bool(self._owned) and self.ended() == self._owned
+
     def lag(self) -> dict[int, int]:
         """Offsets between the position and the end, from what the last fetch said."""
         lags = {}

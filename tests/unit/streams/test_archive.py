@@ -332,6 +332,15 @@ def test_a_data_set_outlives_its_version_by_its_offsets(shop):
     assert store.rebuild(made.id[:6]).to_bytes() == made.to_bytes()
 
 
+@pytest.mark.parametrize("features", [["value", "orders", "items"], ["orders", "value", "items"]])
+def test_a_data_set_is_built_again_in_whichever_order_features_were_named(shop, features):
+    shop.catch_up()
+    made = build_dataset(shop.archive, shop.plan, features=features)
+    store = DatasetStore(shop.archive)
+    store.save(made)
+    assert store.rebuild(made.id).to_bytes() == made.to_bytes()
+
+
 def test_rows_are_forgotten_by_age_and_the_loss_is_told(shop):
     shop.catch_up()
     store = DatasetStore(shop.archive)

@@ -46,6 +46,8 @@ def version(pipeline):
         ({"model": tm.Model(LogisticRegression(), ["height"], deadline="2m")}, "expected at most 60 s, got '2m'"),
         ({"model": tm.Model(LogisticRegression(), ["height"], prior=2)}, "add up to 1"),
         ({"labels": None}, "declares a model but no labels"),
+        ({"retrain": tm.Retrain(floor={"mae": 1.0})}, "no 'mae' of 2 classes"),
+        ({"rollout": tm.Rollout(metric="absolute_error")}, "no 'absolute_error' of classes; known: accuracy, log_loss"),
     ],
 )
 def test_what_cannot_be_is_refused(declare, changed, words):
@@ -122,6 +124,13 @@ def test_a_regression(declare, schemas):
     plan = declare(labels=labels, model=tm.Model(LinearRegression(), ["height"], prior=1.5)).plan()
     assert plan.contracts["predictions"].arrow.names[-1] == "value"
     assert plan.target.prior_row() == (1.5, [])
+
+
+def test_a_regressions_models_are_not_compared_by_classes(declare, schemas):
+    labels = tm.Labels(schemas("Flood", id="string", over="double"), id="id", label=pl.col("over") * 2)
+    model = tm.Model(LinearRegression(), ["height"], prior=1.5)
+    with pytest.raises(DeclarationError, match="no 'log_loss' of a number; known: absolute_error"):
+        declare(labels=labels, model=model, rollout=tm.Rollout(metric="log_loss")).plan()
 
 
 def test_the_plan_is_made_once(declare):

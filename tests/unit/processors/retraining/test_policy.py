@@ -13,8 +13,10 @@ from tidemill.schemas.errors import DeclarationError
 DAY = 24 * 3600 * 1000
 
 
-def incident(name, day, *, kind="concept_drift", state="opened", revision=0, severity="warning", muted=False):
-    alarm = Alarm(kind, "log_loss", "", "sr", severity, 2.0, 1.0, "it is worse", reference="v1")
+def incident(
+    name, day, *, kind="concept_drift", state="opened", revision=0, severity="warning", muted=False, effect=None
+):
+    alarm = Alarm(kind, "log_loss", "", "sr", severity, 2.0, 1.0, "it is worse", reference="v1", effect=effect)
     span = Span((day - 1) * DAY, day * DAY)
     made = Incident.opened(name, alarm, span, ())
     return Incident(**{**vars(made), "state": state, "revision": revision, "updated_at": day * DAY, "muted": muted})
@@ -131,6 +133,17 @@ def test_a_fault_of_the_data_is_not_learnt(kind):
     assert [trigger.fired for trigger in made.drain()] == [True]
 
 
+@pytest.mark.parametrize("kind", ["missing_rate", "rejection_rate"])
+def test_fewer_missing_values_or_rejections_are_no_fault(kind):
+    made = policy(cooldown="0s", on=["concept_drift"])
+    made.incident(incident("better", 10, kind=kind, effect=-0.7))
+    made.incident(incident("a", 10))
+    assert [trigger.fired for trigger in made.drain()] == [True]
+    made.incident(incident("better", 11, kind=kind, revision=1, effect=0.7))
+    made.incident(incident("b", 11))
+    assert [trigger.suppressed_by for trigger in made.drain()] == ["data_fault"]
+
+
 def test_muted_incidents_and_warnings_may_be_left_out():
     made = policy(severity="critical")
     made.incident(incident("a", 10))
@@ -238,6 +251,20 @@ def test_a_request_is_not_held_back_but_done_once():
 def test_a_misspelt_declaration_is_answered_with_the_right_word(declared, expected):
     with pytest.raises(DeclarationError, match=expected):
         Retrain(**declared)
+
+
+@pytest.mark.parametrize(
+    ("metric", "classes", "known"),
+    [("auc", 0, "mae, rmse"), ("auc", 3, "accuracy"), ("rmse", 2, "accuracy, auc"), ("accuracy", 0, "mae")],
+)
+def test_a_floor_that_no_window_can_break_is_refused(metric, classes, known):
+    with pytest.raises(DeclarationError, match=f"no '{metric}' of .*{known}"):
+        Retrain(floor={metric: 0.5}).check(classes)
+
+
+def test_floors_of_what_windows_have():
+    Retrain(floor={"mae": 0.5, "rmse": 0.5}).check(0)
+    Retrain(floor={"auc": 0.5, "log_loss": 0.5}).check(2)
 
 
 _steps = st.lists(

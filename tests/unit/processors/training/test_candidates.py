@@ -28,6 +28,10 @@ from tidemill.processors.training.fitting import copy_of
         (lambda: tm.Candidate("x", LogisticRegression(), {"C": [1, 2]}), "expected uniform"),
         (lambda: tm.Candidate("x", LogisticRegression(), {"max_itr": tm.integer(1, 2)}), "did you mean 'max_iter'"),
         (lambda: tm.Candidate("x", object(), {"C": tm.uniform(1, 2)}), "has no parameter 'C'"),
+        (
+            lambda: tm.Candidate("x", make_pipeline(LogisticRegression()), {"C": tm.uniform(1, 2)}),
+            "has no parameter 'C'; did you mean 'logisticregression__C'",
+        ),
         (lambda: all_candidates(LogisticRegression(), [tm.Candidate(DECLARED, LogisticRegression())]), "given twice"),
     ],
 )

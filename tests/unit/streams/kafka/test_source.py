@@ -1,6 +1,7 @@
 import threading
 
 import pytest
+from confluent_kafka import KafkaError, TopicPartition
 
 from tidemill.schemas.errors import CommitAborted
 from tidemill.streams.kafka import source as module
@@ -9,11 +10,16 @@ from tidemill.streams.kafka.source import KafkaSource
 
 
 class Message:
+    """One of a partition; or that it has no more, which librdkafka says by an error."""
+
+    def __init__(self, partition=0, error=None):
+        self._partition, self._error = partition, error
+
     def error(self):
-        return None
+        return self._error
 
     def partition(self):
-        return 0
+        return self._partition
 
     def offset(self):
         return 7
@@ -35,13 +41,13 @@ class Consumer:
     """Notes on which thread it is asked; knows one member, or has been expelled."""
 
     def __init__(self, settings):
-        self.member, self.asked = "m1", []
+        self.member, self.asked, self.next = "m1", [], Message()
 
     def subscribe(self, topics, **callbacks):
         self.assign = callbacks["on_assign"]
 
     def poll(self, timeout):
-        return Message()
+        return self.next
 
     def consume(self, count, timeout):
         return []
@@ -96,3 +102,14 @@ def test_what_was_read_by_one_who_was_expelled_is_not_committed(source):
 def test_before_anything_was_read_nothing_can_be_committed(source):
     with pytest.raises(CommitAborted):
         source.group_metadata()
+
+
+def test_it_has_caught_up_when_each_partition_has_ended(source):
+    """An empty partition ends before the others' first message has come."""
+    assert not source.caught_up()
+    source.consumer.assign(source.consumer, [TopicPartition("topic", 0), TopicPartition("topic", 1)])
+    end = KafkaError(KafkaError._PARTITION_EOF)
+    told = [(Message(1, end), False), (Message(0), False), (Message(0, end), True), (Message(0), False)]
+    for source.consumer.next, done in told:
+        source.poll(1, 0)
+        assert source.caught_up() is done
