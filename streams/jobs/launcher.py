@@ -75,7 +75,11 @@ class Launcher(Protocol):
 
 
 class LocalProcess:
-    """A `Launcher` that runs a command as a child process, in a process group of its own."""
+    """A `Launcher` that runs a command as a child process, in a process group of its own.
+
+    With `ahead` the next job's process is started before there is a job. It waits for its specification with all
+    that takes seconds to import in memory.
+    """
 
     def __init__(
         self,
@@ -83,12 +87,28 @@ class LocalProcess:
         limits: Limits,
         clock: Callable[[], float] = time.monotonic,
         environment: Mapping[str, str] | None = None,
+        *,
+        ahead: bool = False,
     ) -> None:
         self._command, self._limits, self._clock, self._environment = list(command), limits, clock, environment
+        self._ahead = ahead
+        self._waiting = self._start() if ahead else None
 
     def launch(self, spec: JobSpec) -> "LocalJob":
         """Start it."""
-        process = subprocess.Popen(
+        waiting = self._waiting
+        process = waiting if waiting is not None and waiting.poll() is None else self._start()
+        self._waiting = self._start() if self._ahead else None
+        return LocalJob(process, spec, self._limits, self._clock)
+
+    def close(self) -> None:
+        """End the process that waits for a job, if there is one."""
+        if self._waiting is not None:
+            _end_group(self._waiting)
+            self._waiting.wait()
+
+    def _start(self) -> subprocess.Popen[str]:
+        return subprocess.Popen(
             self._command,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
@@ -96,7 +116,6 @@ class LocalProcess:
             start_new_session=True,
             env=None if self._environment is None else {**os.environ, **self._environment},
         )
-        return LocalJob(process, spec, self._limits, self._clock)
 
 
 class LocalJob:
@@ -171,11 +190,15 @@ class LocalJob:
 
     def _end(self) -> None:
         """Its children as well, whatever has become of it."""
-        with suppress(ProcessLookupError, PermissionError):
-            os.killpg(self._process.pid, signal.SIGKILL)
-        assert self._process.stdin is not None
-        with suppress(BrokenPipeError):
-            self._process.stdin.close()
+        _end_group(self._process)
+
+
+def _end_group(process: subprocess.Popen[str]) -> None:
+    with suppress(ProcessLookupError, PermissionError):
+        os.killpg(process.pid, signal.SIGKILL)
+    assert process.stdin is not None
+    with suppress(BrokenPipeError):
+        process.stdin.close()
 
 
 def _exit(code: int) -> str:

@@ -193,6 +193,12 @@ def run_jobs(
     manifest: Annotated[
         str | None, typer.Option("--manifest", help="With kubernetes: the Job's manifest, as in deploy/.")
     ] = None,
+    ahead: Annotated[
+        bool,
+        typer.Option(
+            help="Keep a process ready for the next job, which then begins some seconds sooner; takes 0.4 GB of memory."
+        ),
+    ] = False,
     tracking: Annotated[bool, typer.Option(help="Write each job down in MLflow.")] = True,
     lineage: Annotated[
         str | None,
@@ -250,10 +256,12 @@ def run_jobs(
     # By the environment: a command line can be read by every user of the machine, and a URL may hold a password.
     registry = {"TIDEMILL_REGISTRY_URL": registry_url} if registry_url else {}
     environment = {**_ONE_THREAD, **registry, **({"TIDEMILL_LINEAGE": lineage} if lineage else {})}
-    made: Launcher = LocalProcess([*command, "--log-level", log_level], limits, environment=environment)
-    if launcher == "kubernetes":
-        made = KubernetesJob(manifest, limits)
     slot = Slot.take(home() / "run" / plan.name, "jobs")
+    local = launcher == "local"
+    processes = LocalProcess(
+        [*command, "--log-level", log_level], limits, environment=environment, ahead=ahead and local
+    )
+    made: Launcher = processes if local else KubernetesJob(manifest, limits)
     try:
         serve(
             plan.name,
@@ -267,6 +275,7 @@ def run_jobs(
             watch=_following(plan, connection) if tracking else lambda: None,
         )
     finally:
+        processes.close()
         slot.release()
 
 
@@ -306,20 +315,26 @@ def job(
     """
     from tidemill.cli.run import log_to_stderr
     from tidemill.continuous_training.context import JobContext
-    from tidemill.continuous_training.job import end_with_runner, run_job
+    from tidemill.continuous_training.job import end_with_runner, run_job, warm
     from tidemill.loading import load_pipeline
     from tidemill.streams.archive import Archive
     from tidemill.streams.kafka.connection import Connection
     from tidemill.streams.kafka.registry import Registry
 
     log_to_stderr("job", log_level)
+    # What takes seconds to import comes first: a process may be started before there is a job for it.
+    warm()
+    declared = load_pipeline(pipeline)
     given = os.environ.get("TIDEMILL_JOB")
-    spec = json.loads(base64.b64decode(given) if given else sys.stdin.readline())
+    text = base64.b64decode(given).decode() if given else sys.stdin.readline()
+    if not text:
+        return
+    spec = json.loads(text)
     if not given:
         end_with_runner()
     connection = Connection.from_environment(bootstrap_servers, DEFAULT_BOOTSTRAP)
     registry = Registry(registry_url) if registry_url else None
-    declared, trusted = load_pipeline(pipeline), tuple(trust_model or ())
+    trusted = tuple(trust_model or ())
     archive = Archive(f"{archives(root)}/{declared.name}")
     result = run_job(
         JobContext(

@@ -34,7 +34,7 @@ def embedded_broker(folder: Path, jars: Path) -> Iterator[tuple[Connection, Chec
     broker = EmbeddedBroker(folder, port=0, jars=jars)
 
     def check() -> None:
-        if not broker.status().running:
+        if not broker.running():
             raise BrokerError(f"the broker has died; its log is in {folder}")
 
     try:
@@ -79,7 +79,7 @@ def running_control(reference: str, connection: Connection) -> AbstractContextMa
 
 def running_jobs(reference: str, connection: Connection, folder: Path) -> AbstractContextManager[Check]:
     """`tidemill jobs run` as a process of its own, with an archive in this folder; the check raises as above."""
-    return _running("the job runner", ["jobs", "run", reference, "--archive", str(folder)], connection)
+    return _running("the job runner", ["jobs", "run", reference, "--archive", str(folder), "--ahead"], connection)
 
 
 @contextmanager

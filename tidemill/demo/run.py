@@ -110,7 +110,7 @@ class _Year:
         self._step, self._model = "waiting for the workers", "none yet: the declared prior answers"
         self._base_rate = 0.0
         self._quality: Quality | None = None
-        self._shown = 0.0
+        self._checked = 0.0
         self._waits: float | None = None
         self._waited, self._resumed = 0.0, ""
         self._seen: list[tuple[float, int]] = []
@@ -246,17 +246,19 @@ class _Year:
                 )
 
     def _tick(self, *, force: bool = False) -> None:
-        """Look after the processes, and show how things are a few times a second."""
+        """Look after the processes, and show how things are when that is due."""
         now = time.monotonic()
-        if not force and now - self._shown < 0.5:
+        if not force and now - self._checked < 0.5:
             return
-        self._shown = now
+        self._checked = now
         for check in self._checks:
             check()
         if self._watcher.failure is not None:
             raise self._watcher.failure
+        if not (force or self._view.due):
+            return
         score = self._watcher.score
-        self._seen = [*self._seen, (now, score.answered)][-20:]
+        self._seen = [*self._seen, (now, score.answered)][-4:]
         (first, before), (last, after) = self._seen[0], self._seen[-1]
         lag, batch = worker_figures(self._pipeline.name)
         self._quality = quality(self._watcher.outcomes(RECENT), self._base_rate)
