@@ -128,5 +128,5 @@ def _table(path: Path) -> pa.Table:
 
 
 if __name__ == "__main__":
-    # Whoever waits for this process sees the end of the one pipe, and this one that of the other if nobody waits any more.
+    # Whoever waits sees the end of the one pipe, and this process that of the other when nobody does any more.
     main(Path(sys.argv[1]), lambda: os.close(int(sys.argv[2])), lambda: sys.stdin.readline() != "")

@@ -105,7 +105,7 @@ class LocalProcess:
         """End the process that waits for a job, if there is one."""
         if self._waiting is not None:
             _end_group(self._waiting)
-            self._waiting.wait()
+            self._waiting.communicate()
 
     def _start(self) -> subprocess.Popen[str]:
         return subprocess.Popen(

@@ -5,9 +5,11 @@ import getpass
 import json
 import os
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
+from contextlib import nullcontext
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Annotated, Any
+from pathlib import Path
+from typing import Annotated, Any
 
 import typer
 
@@ -29,10 +31,6 @@ from tidemill.cli.options import (
 from tidemill.cli.run import Trusted
 from tidemill.results import RetrainTrigger, TrainingJob
 from tidemill.schemas.errors import DeclarationError, nearest
-
-if TYPE_CHECKING:
-    from tidemill.streams.kafka.connection import Connection
-    from tidemill.streams.plan import Plan
 
 # Threads that wait for each other at every split of a tree are slower than one, where workers want the cores as well.
 _ONE_THREAD = {
@@ -226,6 +224,7 @@ def run_jobs(
     """
     from tidemill.cli.run import log_to_stderr, stop_signal
     from tidemill.continuous_training import publisher
+    from tidemill.continuous_training.bookkeeper import Bookkeeper
     from tidemill.loading import load_pipeline
     from tidemill.streams.jobs import LocalProcess
     from tidemill.streams.jobs.kubernetes import KubernetesJob
@@ -235,6 +234,7 @@ def run_jobs(
     from tidemill.streams.kafka.admin import apply_topics
     from tidemill.streams.kafka.connection import Connection
     from tidemill.streams.supervisor import Slot
+    from tidemill.streams.tracking import Tracking
 
     log_to_stderr("jobs", log_level)
     declared = load_pipeline(pipeline)
@@ -252,7 +252,7 @@ def run_jobs(
     limits = Limits(minutes * 60, memory)
     command = [sys.executable, "-m", "tidemill", "job", pipeline, "--bootstrap-servers", connection.bootstrap_servers]
     command += [*(a for sha in trust_model or [] for a in ("--trust-model", sha)), "--archive", archives(root)]
-    command += [] if tracking else ["--no-tracking"]
+    command += ["--leave-tracking"] if tracking else ["--no-tracking"]
     # By the environment: a command line can be read by every user of the machine, and a URL may hold a password.
     registry = {"TIDEMILL_REGISTRY_URL": registry_url} if registry_url else {}
     environment = {**_ONE_THREAD, **registry, **({"TIDEMILL_LINEAGE": lineage} if lineage else {})}
@@ -262,47 +262,33 @@ def run_jobs(
         [*command, "--log-level", log_level], limits, environment=environment, ahead=ahead and local
     )
     made: Launcher = processes if local else KubernetesJob(manifest, limits)
+    books = Bookkeeper(plan, connection, Tracking(plan.name, folder=home() / "mlflow"), _left(plan.name))
     try:
-        serve(
-            plan.name,
-            connection,
-            slot.name,
-            made,
-            publisher(declared, connection),
-            stop_signal().is_set,
-            RunnerOptions(attempts=attempts, backoff=backoff),
-            until_idle=until_idle,
-            watch=_following(plan, connection) if tracking else lambda: None,
-        )
+        with books if tracking else nullcontext():
+            serve(
+                plan.name,
+                connection,
+                slot.name,
+                made,
+                publisher(declared, connection),
+                stop_signal().is_set,
+                RunnerOptions(attempts=attempts, backoff=backoff),
+                until_idle=until_idle,
+            )
     finally:
         processes.close()
         slot.release()
 
 
-def _following(plan: "Plan", connection: "Connection") -> Callable[[], None]:
-    """Lets MLflow's aliases follow P.models, whoever moves the models."""
-    from tidemill.streams.kafka.follower import Follower
-    from tidemill.streams.models import announcements
-    from tidemill.streams.tracking import Tracking
-
-    stream, tracking = Follower(connection, plan.topic("models")), Tracking(plan.name, folder=home() / "mlflow")
-    records = announcements(stream, wait=True)
-    behind = bool(records)
-
-    def watch() -> None:
-        nonlocal behind
-        new = announcements(stream, wait=False)
-        records.extend(new)
-        if new or behind:
-            tracking.follow(records)
-            behind = False
-
-    return watch
+def _left(pipeline: str) -> Path:
+    """Where local jobs leave what MLflow is to be told of them."""
+    return home() / "mlflow" / "to-be-told" / pipeline
 
 
 def job(
     pipeline: PipelineFile,
     tracking: Annotated[bool, typer.Option()] = True,
+    leave_tracking: Annotated[bool, typer.Option("--leave-tracking")] = False,
     root: Root = None,
     trust_model: Trusted = None,
     bootstrap_servers: Bootstrap = None,
@@ -348,6 +334,7 @@ def job(
             trusted,
             os.environ.get("TIDEMILL_LINEAGE"),
             tracking,
+            _left(declared.name) if leave_tracking else None,
         )
     )
     _say({"result": result})
