@@ -19,9 +19,12 @@ $(INSTALLED): requirements.lock pyproject.toml
 	  echo "$(PYTHON) could not create a virtual environment; on Debian and Ubuntu: apt install python3-venv"; exit 2; }
 	$(BIN)/python -m pip install --quiet --no-cache-dir --disable-pip-version-check --require-hashes -r requirements.lock
 	$(BIN)/python -m pip install --quiet --no-cache-dir --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	@# What each process would compile at its first start.
+	$(BIN)/python -m compileall -q schemas processors streams tidemill examples
+	-$(BIN)/python -m tidemill.demo.prepare
 	@touch $@
 
-demo: $(INSTALLED)  ## Run a year of real flights through a real Kafka (three to five minutes)
+demo: $(INSTALLED)  ## Run a year of real flights through a real Kafka
 	$(BIN)/tidemill demo --json .tidemill/demo/summary.json
 
 check: $(INSTALLED)  ## Lint, types and architecture
