@@ -105,7 +105,10 @@ class LocalProcess:
         """End the process that waits for a job, if there is one."""
         if self._waiting is not None:
             _end_group(self._waiting)
-            self._waiting.communicate()
+            self._waiting.wait()
+            assert self._waiting.stdout is not None
+            self._waiting.stdout.close()
+            self._waiting = None
 
     def _start(self) -> subprocess.Popen[str]:
         return subprocess.Popen(
