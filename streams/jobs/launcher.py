@@ -77,8 +77,8 @@ class Launcher(Protocol):
 class LocalProcess:
     """A `Launcher` that runs a command as a child process, in a process group of its own.
 
-    With `ahead` the next job's process is started before there is a job. It waits for its specification with all
-    that takes seconds to import in memory.
+    With `ahead` the next job's process is started before there is a job, and after the one before has ended. It waits
+    for its specification with all that takes seconds to import in memory.
     """
 
     def __init__(
@@ -92,14 +92,15 @@ class LocalProcess:
     ) -> None:
         self._command, self._limits, self._clock, self._environment = list(command), limits, clock, environment
         self._ahead = ahead
-        self._waiting = self._start() if ahead else None
+        self._waiting: subprocess.Popen[str] | None = None
+        self._prepare()
 
     def launch(self, spec: JobSpec) -> "LocalJob":
         """Start it."""
         waiting = self._waiting
         process = waiting if waiting is not None and waiting.poll() is None else self._start()
-        self._waiting = self._start() if self._ahead else None
-        return LocalJob(process, spec, self._limits, self._clock)
+        self._waiting = None
+        return LocalJob(process, spec, self._limits, self._clock, self._prepare)
 
     def close(self) -> None:
         """End the process that waits for a job, if there is one."""
@@ -109,6 +110,10 @@ class LocalProcess:
             assert self._waiting.stdout is not None
             self._waiting.stdout.close()
             self._waiting = None
+
+    def _prepare(self) -> None:
+        if self._ahead and self._waiting is None:
+            self._waiting = self._start()
 
     def _start(self) -> subprocess.Popen[str]:
         return subprocess.Popen(
@@ -125,8 +130,14 @@ class LocalJob:
     """A job as a child process."""
 
     def __init__(
-        self, process: subprocess.Popen[str], spec: JobSpec, limits: Limits, clock: Callable[[], float]
+        self,
+        process: subprocess.Popen[str],
+        spec: JobSpec,
+        limits: Limits,
+        clock: Callable[[], float],
+        ended: Callable[[], None] = lambda: None,
     ) -> None:
+        self._ended = ended
         self._process, self._limits, self._clock, self._began = process, limits, clock, clock()
         self._lines: SimpleQueue[str] = SimpleQueue()
         self._result: Mapping[str, Any] | None = None
@@ -194,6 +205,7 @@ class LocalJob:
     def _end(self) -> None:
         """Its children as well, whatever has become of it."""
         _end_group(self._process)
+        self._ended()
 
 
 def _end_group(process: subprocess.Popen[str]) -> None:

@@ -309,7 +309,7 @@ def job(
 
     log_to_stderr("job", log_level)
     # What takes seconds to import comes first: a process may be started before there is a job for it.
-    warm()
+    warm(tracking=tracking)
     declared = load_pipeline(pipeline)
     given = os.environ.get("TIDEMILL_JOB")
     text = base64.b64decode(given).decode() if given else sys.stdin.readline()

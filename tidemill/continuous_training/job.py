@@ -81,10 +81,10 @@ def _fitted(job: JobContext, data: JobData) -> Fitted:
     return fit_candidates(job, data)
 
 
-def warm() -> None:
-    """Import what every job needs sooner or later."""
+def warm(*, tracking: bool) -> None:
+    """Import what every job needs sooner or later, and what one needs that is tracked."""
     preload()
-    for name in ("deltalake", "optuna", "sqlalchemy", "matplotlib.figure"):
+    for name in ("deltalake", "optuna", "sqlalchemy", *(["matplotlib.figure"] if tracking else [])):
         with suppress(ImportError):
             import_module(name)
 

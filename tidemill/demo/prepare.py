@@ -4,6 +4,8 @@ Some weeks of flights go through the pipeline in memory. What numba makes of the
 or in NUMBA_CACHE_DIR. Nothing depends on it but how long the first start takes.
 """
 
+from datetime import UTC, datetime
+
 from tidemill.testing import Driver
 
 PIPELINE = "tidemill.examples.flights.pipeline"
@@ -15,7 +17,7 @@ def prepare() -> int:
     from tidemill.examples.flights.data import arrivals, departures
 
     january, february = departures([1]), departures([2])
-    driver = Driver(PIPELINE, partitions=1, now=january["known_at"][0].as_py())
+    driver = Driver(PIPELINE, partitions=1, now=datetime(2014, 1, 1, tzinfo=UTC))
     driver.send(january)
     driver.send_labels(arrivals([1]))
     driver.run()
