@@ -21,6 +21,7 @@ $(INSTALLED): requirements.lock pyproject.toml
 	$(BIN)/python -m pip install --quiet --no-cache-dir --disable-pip-version-check --no-deps --no-build-isolation --editable .
 	@# pip would compile one file after the other, other projects' tests as well; a file that Python refuses is nobody's.
 	@$(BIN)/python -m compileall -qq -j 0 -x '/tests?/' .venv/lib/python3*/site-packages schemas processors streams tidemill examples || true
+	-@$(BIN)/python -m tidemill.demo.prepare
 	@touch $@
 
 demo: $(INSTALLED)  ## Run a year of real flights through a real Kafka (three to five minutes)

@@ -15,6 +15,7 @@ from tidemill.schemas.codec import Codec
 from tidemill.schemas.contract import Contract
 from tidemill.schemas.derived import SOURCE_FIELDS
 from tidemill.schemas.resolver import SchemaSource
+from tidemill.streams.history import last_value
 from tidemill.streams.kafka.reader import KafkaReader
 from tidemill.streams.ports import LogRecord
 from tidemill.streams.rejections import HEADERS, RETRY_EVENT
@@ -81,11 +82,8 @@ class _Auditor:
         return result
 
     def _position(self, partition: int) -> int:
-        reached = 0
-        for record in self._reader.read(f"{self._name}.changelog", partition):
-            if record.key == b"position/online_inference" and record.value is not None:
-                reached = json.loads(record.value)["source_offset"]
-        return reached
+        value = last_value(f"{self._name}.changelog", partition, b"position/online_inference", self._reader)
+        return 0 if value is None else int(json.loads(value)["source_offset"])
 
     def _chunk(self, result: PartitionAudit, start: int, stop: int, reached: int, *, last: bool) -> None:
         predicted, unknown = self._count("predictions", result.partition, start, stop, self._predicted)

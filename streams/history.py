@@ -13,6 +13,7 @@ from tidemill.schemas.resolver import SchemaSource
 from tidemill.streams.ports import History, LogRecord
 
 _BATCH = 20_000
+_TAIL = 64
 Progress = Callable[[int], None]
 
 
@@ -64,6 +65,22 @@ def read_stamped(
             table = table.append_column(field, column)
         tables.append(table)
     return pa.concat_tables(tables)
+
+
+def last_value(topic: str, partition: int, key: bytes, reader: History) -> bytes | None:
+    """The value of the last message with this key, sought from the end on; None if there is none.
+
+    For what is written again and again, such as positions on a changelog.
+    """
+    begin, end = reader.beginning(topic, partition), reader.end(topic, partition)
+    size, stop = _TAIL, end
+    while stop > begin:
+        start = max(begin, end - size)
+        found = [record.value for record in reader.read(topic, partition, start, stop) if record.key == key]
+        if found:
+            return found[-1]
+        stop, size = start, size * 8
+    return None
 
 
 def _batches(topic: str, reader: History, progress: Progress) -> Iterator[list[LogRecord]]:

@@ -222,10 +222,26 @@ class Tracking:
             path.write_bytes(job.model)
             client.log_artifact(run, str(path), "model")
         self._model(client)
-        if job.version and job.version not in self._versions(client):
-            client.create_model_version(
-                self._pipeline, f"{artefacts}/model", run, tags={VERSION: job.version, JOB: job.job_id}
-            )
+        if not job.version:
+            return
+        known = self._entries(client).get(job.version)
+        if known is not None and JOB in known.tags:
+            return
+        made = client.create_model_version(
+            self._pipeline, f"{artefacts}/model", run, tags={VERSION: job.version, JOB: job.job_id}
+        )
+        if known is not None:
+            # An entry without bytes, of a runner that saw the announcement first.
+            self._replace(client, known, str(made.version))
+
+    def _replace(self, client: Any, known: Any, by: str) -> None:
+        """Let another entry stand for what this one stood for."""
+        if STATUS in known.tags:
+            client.set_model_version_tag(self._pipeline, by, STATUS, known.tags[STATUS])
+        for alias, version in dict(client.get_registered_model(self._pipeline).aliases).items():
+            if str(version) == str(known.version):
+                client.set_registered_model_alias(self._pipeline, alias, by)
+        client.delete_model_version(self._pipeline, str(known.version))
 
     def _model(self, client: Any) -> Any:
         """The registered model; made if there is none."""
@@ -234,21 +250,19 @@ class Tracking:
         except Exception:  # noqa: BLE001 - MLflow has one exception for all; if it is another, the next call raises it
             return client.create_registered_model(self._pipeline)
 
-    def _versions(self, client: Any) -> dict[str, str]:
-        """MLflow's number of each version of ours."""
+    def _entries(self, client: Any) -> dict[str, Any]:
+        """MLflow's entry of each version of ours."""
         found = client.search_model_versions(f"name = '{self._pipeline}'", max_results=10_000)
-        return {entry.tags[VERSION]: str(entry.version) for entry in found if VERSION in entry.tags}
+        return {entry.tags[VERSION]: entry for entry in found if VERSION in entry.tags}
 
     def _follow(self, client: Any, records: Sequence[Mapping[str, Any]]) -> None:
         wanted = aliases(records)
         if not wanted.statuses:
             return
         self._model(client)
-        numbers = self._versions(client)
-        told = {
-            entry.tags.get(VERSION): entry.tags.get(STATUS)
-            for entry in client.search_model_versions(f"name = '{self._pipeline}'", max_results=10_000)
-        }
+        entries = self._entries(client)
+        numbers = {name: str(entry.version) for name, entry in entries.items()}
+        told = {name: entry.tags.get(STATUS) for name, entry in entries.items()}
         for name, status in wanted.statuses.items():
             if name not in numbers:
                 source = (self._folder / "on-the-log" / name).as_uri() if self._local else f"runs:/{name}/model"

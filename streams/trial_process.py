@@ -1,7 +1,7 @@
 """The process in which a candidate is tried: `python -m tidemill.streams.trial_process FOLDER DESCRIPTOR`.
 
-What it is to do stands in the folder, and what it finds goes there, step by step, so that something is known of a
-candidate that never comes back.
+What it is to do stands in the folder once a line comes in, and what it finds goes there, step by step, so that
+something is known of a candidate that never comes back.
 """
 
 import json
@@ -31,11 +31,13 @@ _SECONDS = 5.0
 _MIB = 1 << 20
 
 
-def main(folder: Path, ready: Callable[[], None] = lambda: None) -> None:
-    """Carry out what stands in the folder; `ready` is called before the candidate's part begins."""
+def main(folder: Path, ready: Callable[[], None] = lambda: None, wanted: Callable[[], bool] = lambda: True) -> None:
+    """Carry out what stands in the folder, if it is `wanted`; `ready` is called before the candidate's part begins."""
+    preload()
+    if not wanted():
+        return
     order = json.loads((folder / "order.json").read_text())
     sys.path += [entry for entry in order["path"] if entry not in sys.path]
-    preload()
     ready()
     try:
         _try(folder, order)
@@ -126,5 +128,5 @@ def _table(path: Path) -> pa.Table:
 
 
 if __name__ == "__main__":
-    # Whoever waits sees the end of the pipe.
-    main(Path(sys.argv[1]), lambda: os.close(int(sys.argv[2])))
+    # Whoever waits sees the end of the one pipe, and this process that of the other when nobody does any more.
+    main(Path(sys.argv[1]), lambda: os.close(int(sys.argv[2])), lambda: sys.stdin.readline() != "")

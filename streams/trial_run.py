@@ -11,6 +11,8 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from types import TracebackType
+from typing import Self
 
 import numpy as np
 import pyarrow as pa
@@ -24,6 +26,75 @@ SECONDS = 120.0
 _ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
 _LAST_WORDS = 300
 _START_SECONDS = 120.0
+
+
+class TrialProcess:
+    """A process in which one candidate can be tried. It starts when this is made, while others do something else.
+
+    A context manager: whatever is left of the process ends with it.
+    """
+
+    def __init__(self) -> None:
+        self._kept = TemporaryDirectory(prefix="tidemill-trial-")
+        self.folder = Path(self._kept.name)
+        """Where what it is to do goes, and what it finds."""
+        ready, tell = os.pipe()
+        self._ready = os.fdopen(ready, "rb", buffering=0)
+        try:
+            with (self.folder / "said").open("wb") as said:
+                self._child = subprocess.Popen(
+                    [sys.executable, "-m", "tidemill.streams.trial_process", str(self.folder), str(tell)],
+                    stdin=subprocess.PIPE,
+                    stdout=said,
+                    stderr=said,
+                    pass_fds=(tell,),
+                    env=os.environ | _ONE_THREAD,
+                    start_new_session=True,
+                )
+        finally:
+            os.close(tell)
+
+    def run(self, seconds: float) -> str:
+        """Let it do what is in the folder; returns why it came to no good end, or nothing.
+
+        Time counts from when the candidate's part begins.
+        """
+        assert self._child.stdin is not None
+        try:
+            with suppress(BrokenPipeError):
+                self._child.stdin.write(b"go\n")
+                self._child.stdin.flush()
+            select.select([self._ready], [], [], _START_SECONDS)
+            code = self._child.wait(seconds)
+        except subprocess.TimeoutExpired:
+            return f"its time of {seconds:g} s was over"
+        if code == 0 and (self.folder / "done").exists():
+            return ""
+        if code < 0:
+            return f"its process was ended by {signal.Signals(-code).name}"
+        words = (self.folder / "said").read_bytes()[-_LAST_WORDS:].decode("utf-8", "replace").strip().splitlines()
+        return f"its process ended with code {code}" + (f" ({words[-1]})" if words else "")
+
+    def close(self) -> None:
+        """End the process with all that it has started, which are the group that it leads."""
+        if self._ready.closed:
+            return
+        with suppress(ProcessLookupError):
+            os.killpg(self._child.pid, signal.SIGKILL)
+        self._child.wait()
+        self._ready.close()
+        assert self._child.stdin is not None
+        with suppress(BrokenPipeError):
+            self._child.stdin.close()
+        self._kept.cleanup()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
 
 
 @dataclass(frozen=True)
@@ -49,6 +120,7 @@ def run_trial(
     trusted: Collection[str] = (),
     seconds: float = SECONDS,
     seed: int = 0,
+    process: TrialProcess | None = None,
 ) -> TrialRun:
     """Load the artefact in a new process, score `rows` and `fresh`, probe it, time it; for so many seconds at most.
 
@@ -56,11 +128,11 @@ def run_trial(
 
     `rows` are the mature ones, and `fresh` those served since, with the features as served. `trusted` are the hashes
     that workers are started with: what they would refuse to load, a trial refuses as well. A fault of the candidate is
-    never raised, but told as the trial's `failure`.
+    never raised, but told as the trial's `failure`. A `process` that was started before is used up.
     """
     fresh = rows.slice(0, 0) if fresh is None else fresh
-    with TemporaryDirectory(prefix="tidemill-trial-") as name:
-        folder = Path(name)
+    with process or TrialProcess() as trying:
+        folder = trying.folder
         (folder / "artefact").write_bytes(artefact.data)
         for table, file in ((rows, "rows"), (fresh, "fresh")):
             with pa.OSFile(str(folder / file), "wb") as sink, pa.ipc.new_file(sink, table.schema) as writer:
@@ -75,7 +147,7 @@ def run_trial(
             "path": sys.path,
         }
         (folder / "order.json").write_text(json.dumps(order))
-        ended = _run(folder, seconds)
+        ended = trying.run(seconds)
         trial = _read(folder)
         if ended and not trial.failure:
             trial = replace(trial, failure=f"{ended} while {_stage(folder)}")
@@ -85,44 +157,6 @@ def run_trial(
             _scores(folder / "scores.npy", rows.num_rows, width),
             _scores(folder / "fresh_scores.npy", fresh.num_rows, width),
         )
-
-
-def _run(folder: Path, seconds: float) -> str:
-    """Why the process came to no good end, or nothing. Time counts from when the candidate's part begins."""
-    ready, tell = os.pipe()
-    with (folder / "said").open("wb") as said, os.fdopen(ready, "rb", buffering=0) as waiting:
-        try:
-            child = subprocess.Popen(
-                [sys.executable, "-m", "tidemill.streams.trial_process", str(folder), str(tell)],
-                stdin=subprocess.DEVNULL,
-                stdout=said,
-                stderr=said,
-                pass_fds=(tell,),
-                env=os.environ | _ONE_THREAD,
-                start_new_session=True,
-            )
-        finally:
-            os.close(tell)
-        try:
-            select.select([waiting], [], [], _START_SECONDS)
-            code = child.wait(seconds)
-        except subprocess.TimeoutExpired:
-            return f"its time of {seconds:g} s was over"
-        finally:
-            _end(child)
-    if code == 0 and (folder / "done").exists():
-        return ""
-    if code < 0:
-        return f"its process was ended by {signal.Signals(-code).name}"
-    words = (folder / "said").read_bytes()[-_LAST_WORDS:].decode("utf-8", "replace").strip().splitlines()
-    return f"its process ended with code {code}" + (f" ({words[-1]})" if words else "")
-
-
-def _end(child: subprocess.Popen[bytes]) -> None:
-    """End the process with all that it has started, which are the group that it leads."""
-    with suppress(ProcessLookupError):
-        os.killpg(child.pid, signal.SIGKILL)
-    child.wait()
 
 
 def _read(folder: Path) -> Trial:

@@ -49,7 +49,7 @@ class Trial:
 
 @dataclass(frozen=True)
 class Searched:
-    """What a search found: the best candidate with its parameters, fitted on all training rows.
+    """What a search found: the best candidate with its parameters, fitted on all training rows unless `refit` was off.
 
     `name` is "baseline" if nothing did better than that. `baseline` is the fitted baseline; the first of `trials` is
     its. `score` and `baseline_score` are means of `metric` over the folds.
@@ -91,6 +91,7 @@ def search(
     study: str = "search",
     alone: bool = True,
     jobs: int | None = 1,
+    refit: bool = True,
     on_trial: Callable[[Trial], None] = lambda trial: None,  # noqa: ARG005
 ) -> Searched:
     """Try the candidates, first each as declared, then parameters that an Optuna study draws, `trials` in all.
@@ -109,6 +110,7 @@ def search(
 
     `jobs` trials are fitted side by side by joblib: `joblib.parallel_config(backend=...)` around the call chooses
     processes, threads, dask or ray; None takes the number from there. `on_trial` is told each trial at its end.
+    Without `refit` the best is not fitted on all training rows: for those who fit it on others.
 
     Raises:
         ModelError: there is too little to learn from, or no candidate could be fitted; Optuna is not installed.
@@ -129,14 +131,18 @@ def search(
     made = _trials(record, candidates)
     best = _best(first, made, figure)
     estimators = {BASELINE: guess} | {candidate.name: candidate.estimator for candidate in candidates}
-    whole = to_model_frame(train, names), labels_of(train), _weights(train)
     assert best.score is not None
     assert first.score is not None
+    model = baseline = None
+    if refit:
+        whole = to_model_frame(train, names), labels_of(train), _weights(train)
+        model = fitted(copy_of(estimators[best.candidate], best.params, seed), *whole)
+        baseline = fitted(copy_of(guess), *whole)
     return Searched(
         best.candidate,
         best.params,
-        fitted(copy_of(estimators[best.candidate], best.params, seed), *whole),
-        fitted(copy_of(guess), *whole),
+        model,
+        baseline,
         (first, *made),
         figure.name,
         best.score,

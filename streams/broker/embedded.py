@@ -137,6 +137,10 @@ class EmbeddedBroker:
         servers = f"127.0.0.1:{self._folder.port()}"
         return BrokerStatus(True, self.root, version, used, pid, servers, started, credentials)
 
+    def running(self) -> bool:
+        """Whether it runs, without a look at all that it has on disk, as `status` takes one."""
+        return self._pid() is not None
+
     def _pid(self) -> int | None:
         return process.find(self._folder.pid_file, self._command_end)
 

@@ -75,7 +75,11 @@ class Launcher(Protocol):
 
 
 class LocalProcess:
-    """A `Launcher` that runs a command as a child process, in a process group of its own."""
+    """A `Launcher` that runs a command as a child process, in a process group of its own.
+
+    With `ahead` the next job's process is started before there is a job, and after the one before has ended. It waits
+    for its specification with all that takes seconds to import in memory.
+    """
 
     def __init__(
         self,
@@ -83,12 +87,36 @@ class LocalProcess:
         limits: Limits,
         clock: Callable[[], float] = time.monotonic,
         environment: Mapping[str, str] | None = None,
+        *,
+        ahead: bool = False,
     ) -> None:
         self._command, self._limits, self._clock, self._environment = list(command), limits, clock, environment
+        self._ahead = ahead
+        self._waiting: subprocess.Popen[str] | None = None
+        self._prepare()
 
     def launch(self, spec: JobSpec) -> "LocalJob":
         """Start it."""
-        process = subprocess.Popen(
+        waiting = self._waiting
+        process = waiting if waiting is not None and waiting.poll() is None else self._start()
+        self._waiting = None
+        return LocalJob(process, spec, self._limits, self._clock, self._prepare)
+
+    def close(self) -> None:
+        """End the process that waits for a job, if there is one."""
+        if self._waiting is not None:
+            _end_group(self._waiting)
+            self._waiting.wait()
+            assert self._waiting.stdout is not None
+            self._waiting.stdout.close()
+            self._waiting = None
+
+    def _prepare(self) -> None:
+        if self._ahead and self._waiting is None:
+            self._waiting = self._start()
+
+    def _start(self) -> subprocess.Popen[str]:
+        return subprocess.Popen(
             self._command,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
@@ -96,15 +124,20 @@ class LocalProcess:
             start_new_session=True,
             env=None if self._environment is None else {**os.environ, **self._environment},
         )
-        return LocalJob(process, spec, self._limits, self._clock)
 
 
 class LocalJob:
     """A job as a child process."""
 
     def __init__(
-        self, process: subprocess.Popen[str], spec: JobSpec, limits: Limits, clock: Callable[[], float]
+        self,
+        process: subprocess.Popen[str],
+        spec: JobSpec,
+        limits: Limits,
+        clock: Callable[[], float],
+        ended: Callable[[], None] = lambda: None,
     ) -> None:
+        self._ended = ended
         self._process, self._limits, self._clock, self._began = process, limits, clock, clock()
         self._lines: SimpleQueue[str] = SimpleQueue()
         self._result: Mapping[str, Any] | None = None
@@ -171,11 +204,16 @@ class LocalJob:
 
     def _end(self) -> None:
         """Its children as well, whatever has become of it."""
-        with suppress(ProcessLookupError, PermissionError):
-            os.killpg(self._process.pid, signal.SIGKILL)
-        assert self._process.stdin is not None
-        with suppress(BrokenPipeError):
-            self._process.stdin.close()
+        _end_group(self._process)
+        self._ended()
+
+
+def _end_group(process: subprocess.Popen[str]) -> None:
+    with suppress(ProcessLookupError, PermissionError):
+        os.killpg(process.pid, signal.SIGKILL)
+    assert process.stdin is not None
+    with suppress(BrokenPipeError):
+        process.stdin.close()
 
 
 def _exit(code: int) -> str:

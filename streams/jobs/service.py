@@ -60,13 +60,12 @@ def run_jobs(
     options: RunnerOptions | None = None,
     *,
     until_idle: bool = False,
-    watch: Callable[[], None] = lambda: None,
     metrics: JobMetrics | None = None,
 ) -> None:
     """Run jobs until `stop` says so, or with `until_idle` until every trigger that is there is answered.
 
     `name` is the runner's, of which there is one at a time: it names its transactions. A job that is under way at the
-    end is let go, and another runner takes it up. `watch` is called again and again, between two looks at the job.
+    end is let go, and another runner takes it up.
 
     Raises:
         StreamError: the cluster or the topics are not there.
@@ -96,7 +95,6 @@ def run_jobs(
     with closing(cancels), closing(source), closing(runner):
         while not stop():
             runner.step()
-            watch()
             if until_idle and runner.idle and source.caught_up():
                 return
         runner.hand_over()

@@ -7,10 +7,10 @@ from typing import Any
 
 from tidemill.processors.outcomes.ageing import NEVER
 from tidemill.processors.outcomes.tally import KINDS, Tally
+from tidemill.streams.history import last_value
 from tidemill.streams.ports import History
 
 _KEY = b"position/outcomes"
-_TAIL = 64
 _DAY = 86_400_000_000
 _EPOCH = date(1970, 1, 1)
 _WAITING = ("predictions", "answers", "early")
@@ -82,16 +82,11 @@ def label_status(reader: History, name: str) -> LabelStatus:
 
 def _last_position(reader: History, topic: str, partition: int) -> dict[str, Any] | None:
     """The clock in the last position of the outcomes stage: each of its commits ends with one."""
-    begin, end = reader.beginning(topic, partition), reader.end(topic, partition)
-    size, stop = _TAIL, end
-    while stop > begin:
-        start = max(begin, end - size)
-        found = [record.value for record in reader.read(topic, partition, start, stop) if record.key == _KEY]
-        if found and found[-1] is not None:
-            clock: dict[str, Any] = json.loads(found[-1])["clock"]
-            return clock
-        stop, size = start, size * 8
-    return None
+    value = last_value(topic, partition, _KEY, reader)
+    if value is None:
+        return None
+    clock: dict[str, Any] = json.loads(value)["clock"]
+    return clock
 
 
 def _known(share: float) -> float | None:

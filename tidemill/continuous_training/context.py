@@ -22,7 +22,8 @@ class JobContext:
     """A job: its pipeline, what the trigger says, and where things are.
 
     `tell` hears of each step and how far the job is, from 0 to 1. `lineage` is where run events go, as in
-    `open_lineage`; `tracking` says whether the job is written down in MLflow.
+    `open_lineage`; `tracking` says whether the job is written down in MLflow: by itself, or if there is a folder
+    `left`, by the runner that finds there what the job leaves.
     """
 
     pipeline: Pipeline
@@ -35,6 +36,7 @@ class JobContext:
     trusted: Sequence[str] = ()
     lineage: str | None = None
     tracking: bool = True
+    left: Path | None = None
     now: Callable[[], datetime] = field(default=lambda: datetime.now(UTC))
 
     @property

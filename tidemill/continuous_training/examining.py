@@ -25,7 +25,7 @@ from tidemill.schemas.errors import ModelError
 from tidemill.streams.kafka.reader import KafkaReader
 from tidemill.streams.models import fetch_artefact
 from tidemill.streams.rollout_log import RolloutLog
-from tidemill.streams.trial_run import run_trial
+from tidemill.streams.trial_run import TrialProcess, run_trial
 
 log = logging.getLogger(__name__)
 _WHOLE = "all"
@@ -44,8 +44,11 @@ class Examined:
     event: dict[str, Any]
 
 
-def examined(job: JobContext, data: JobData, made: Fitted) -> Examined:
-    """Examine a fitted model on the newest mature rows, as workers would serve it, beside champion and baseline."""
+def examined(job: JobContext, data: JobData, made: Fitted, process: TrialProcess | None = None) -> Examined:
+    """Examine a fitted model on the newest mature rows, as workers would serve it, beside champion and baseline.
+
+    A `process` for its trial may have been started before.
+    """
     target, names, gates = job.target, list(job.model.features), job.pipeline.gates
     rows = data.stretches.examine
     slices = () if job.pipeline.profiles is None else tuple(job.pipeline.profiles.slices)
@@ -54,7 +57,7 @@ def examined(job: JobContext, data: JobData, made: Fitted) -> Examined:
     )
     artefact = dump_model(made.model).with_reference(write_reference(profiles))
     fresh = None if data.fresh is None else data.fresh.select(names)
-    trial = run_trial(artefact, names, target, rows, fresh, trusted=job.trusted, seed=job.model.seed)
+    trial = run_trial(artefact, names, target, rows, fresh, trusted=job.trusted, seed=job.model.seed, process=process)
     given = Examination(
         target,
         rows["label"].to_numpy(zero_copy_only=False),

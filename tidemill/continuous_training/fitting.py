@@ -75,6 +75,7 @@ def fit_candidates(job: JobContext, data: JobData) -> Fitted:
         seed=model.seed,
         storage=f"sqlite:///{job.home / 'search' / (job.pipeline.name + '.db')}",
         study=f"{job.id}-{data.dataset.id}",
+        refit=False,
         on_trial=on_trial,
     )
     if found.name == BASELINE:

@@ -6,6 +6,8 @@ data set is named by its content, chunks of an artefact by its hash. What counts
 
 import os
 import threading
+from contextlib import suppress
+from importlib import import_module
 from typing import Any
 
 from tidemill.continuous_training.context import JobContext
@@ -13,9 +15,11 @@ from tidemill.continuous_training.data import JobData, job_data, require_enough
 from tidemill.continuous_training.examining import examined
 from tidemill.continuous_training.fitting import Fitted, fit_candidates, fit_privately
 from tidemill.continuous_training.telling import tell_lineage, track
+from tidemill.processors.online_inference.artefact import preload
 from tidemill.schemas.errors import ModelError
 from tidemill.streams.kafka.publisher import Publisher
 from tidemill.streams.models import stored
+from tidemill.streams.trial_run import TrialProcess
 
 LEAST_ROWS = 200
 
@@ -47,10 +51,12 @@ def _run(job: JobContext) -> dict[str, Any]:
     job.tell("archiving", 0.02)
     data = job_data(job)
     require_enough(data.stretches, LEAST_ROWS)
-    job.tell("searching", 0.1)
-    made = _fitted(job, data)
-    job.tell("examining", 0.8)
-    found = examined(job, data, made)
+    # It starts while candidates are fitted.
+    with TrialProcess() as process:
+        job.tell("searching", 0.1)
+        made = _fitted(job, data)
+        job.tell("examining", 0.8)
+        found = examined(job, data, made, process)
     job.tell("storing", 0.95)
     sender = Publisher(job.connection, "tidemill-train")
     announcement = stored(job.pipeline.plan(), found.artefact, found.event, job.now(), sender)
@@ -73,6 +79,14 @@ def _fitted(job: JobContext, data: JobData) -> Fitted:
     if job.model.privacy is not None:
         return fit_privately(job, data, job.model.privacy)
     return fit_candidates(job, data)
+
+
+def warm(*, tracking: bool) -> None:
+    """Import what every job needs sooner or later, and what one needs that is tracked."""
+    preload()
+    for name in ("deltalake", "optuna", "sqlalchemy", *(["matplotlib.figure"] if tracking else [])):
+        with suppress(ImportError):
+            import_module(name)
 
 
 def end_with_runner() -> None:

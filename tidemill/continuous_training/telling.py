@@ -17,6 +17,7 @@ from tidemill.streams.lineage import JobRun, LineageDataset, State, model_datase
 from tidemill.streams.plots import pictures
 from tidemill.streams.tracked import TrackedJob
 from tidemill.streams.tracking import Tracking
+from tidemill.streams.tracking_spool import leave
 
 log = logging.getLogger(__name__)
 
@@ -43,7 +44,10 @@ def track(job: JobContext, data: JobData, made: Fitted, found: Examined) -> None
         model=found.artefact.data,
         model_format=found.artefact.format,
     )
-    Tracking(job.pipeline.name, folder=job.home / "mlflow").record(told)
+    if job.left is None:
+        Tracking(job.pipeline.name, folder=job.home / "mlflow").record(told)
+    else:
+        leave(job.left, told)
 
 
 def _pictures(job: JobContext, found: Examined) -> Mapping[str, bytes]:

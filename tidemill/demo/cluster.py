@@ -8,6 +8,7 @@ import threading
 import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, closing, contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 from prometheus_client.parser import text_string_to_metric_families
@@ -24,7 +25,16 @@ from tidemill.streams.profile_log import PROFILES
 
 Check = Callable[[], None]
 _TAIL = 32
+_SECONDS_TO_END = 60.0
 STATE = "control"
+
+
+@dataclass(frozen=True)
+class Part:
+    """Something that runs: the check raises when it has ended, and it can be asked to end without waiting for that."""
+
+    check: Check
+    leave: Callable[[], None]
 
 
 @contextmanager
@@ -34,7 +44,7 @@ def embedded_broker(folder: Path, jars: Path) -> Iterator[tuple[Connection, Chec
     broker = EmbeddedBroker(folder, port=0, jars=jars)
 
     def check() -> None:
-        if not broker.status().running:
+        if not broker.running():
             raise BrokerError(f"the broker has died; its log is in {folder}")
 
     try:
@@ -45,7 +55,7 @@ def embedded_broker(folder: Path, jars: Path) -> Iterator[tuple[Connection, Chec
 
 
 @contextmanager
-def running_workers(reference: str, plan: Plan, connection: Connection, stages: str, workers: int) -> Iterator[Check]:
+def running_workers(reference: str, plan: Plan, connection: Connection, stages: str, workers: int) -> Iterator[Part]:
     """The workers under a supervisor's watch; the check raises what ended it."""
     groups = worker_groups(plan, stages)
     for note in notes_folder(plan.name).glob("*.json"):
@@ -66,24 +76,29 @@ def running_workers(reference: str, plan: Plan, connection: Connection, stages: 
     thread = threading.Thread(target=watch, name="supervisor")
     thread.start()
     try:
-        yield check
+        yield Part(check, stop.set)
     finally:
         stop.set()
         thread.join()
 
 
-def running_control(reference: str, connection: Connection) -> AbstractContextManager[Check]:
+def running_control(reference: str, connection: Connection) -> AbstractContextManager[Part]:
     """`tidemill control` as a process of its own; the check raises when it has ended."""
     return _running("the control plane", ["control", reference, "--metrics-port", "0"], connection)
 
 
-def running_jobs(reference: str, connection: Connection, folder: Path) -> AbstractContextManager[Check]:
-    """`tidemill jobs run` as a process of its own, with an archive in this folder; the check raises as above."""
-    return _running("the job runner", ["jobs", "run", reference, "--archive", str(folder)], connection)
+def running_jobs(reference: str, connection: Connection, folder: Path) -> AbstractContextManager[Part]:
+    """`tidemill jobs run` as a process of its own, with an archive in this folder; the check raises as above.
+
+    At its end it still writes down in MLflow what jobs have left.
+    """
+    return _running(
+        "the job runner", ["jobs", "run", reference, "--archive", str(folder), "--ahead", "--minutes", "10"], connection
+    )
 
 
 @contextmanager
-def _running(what: str, arguments: list[str], connection: Connection) -> Iterator[Check]:
+def _running(what: str, arguments: list[str], connection: Connection) -> Iterator[Part]:
     command = [sys.executable, "-m", "tidemill", *arguments, "--log-level", "WARNING"]
     with subprocess.Popen([*command, "--bootstrap-servers", connection.bootstrap_servers]) as process:
 
@@ -92,11 +107,11 @@ def _running(what: str, arguments: list[str], connection: Connection) -> Iterato
                 raise StreamError(f"{what} ended with {process.returncode}; see its messages above")
 
         try:
-            yield check
+            yield Part(check, process.terminate)
         finally:
             process.terminate()
             try:
-                process.wait(10)
+                process.wait(_SECONDS_TO_END)
             except subprocess.TimeoutExpired:
                 process.kill()
 

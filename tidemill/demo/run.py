@@ -43,8 +43,8 @@ PIPELINE = "tidemill.examples.flights.pipeline"
 FEBRUARY = datetime(2013, 2, 1, 5, tzinfo=UTC)
 END = datetime(2015, 1, 1, tzinfo=UTC)
 STALLED_SECONDS = 90.0
-LONGEST_WAIT = 75.0
-"""Seconds in all for which the year waits for training; what begins after that is trained beside it."""
+WAITED_FOR = 5
+"""For so many jobs the year stands still, however slow the machine; those after them are trained beside it."""
 MOST_UNANSWERED = 4_000
 """Events on their way beyond which no more are sent: what drifts is to be noticed while it does."""
 RECENT = 20_000
@@ -74,15 +74,23 @@ def run_demo(options: DemoOptions, home: Path, view: View) -> dict[str, Any]:
         pipeline = load_pipeline(PIPELINE)
         _refuse_leftovers(connection, pipeline.name)
         view.say(f"starting {options.workers} worker process(es), stages: {options.stages}")
-        workers = running_workers(PIPELINE, pipeline.plan(), connection, options.stages, options.workers)
-        checks.append(stack.enter_context(workers))
-        checks.append(stack.enter_context(running_control(PIPELINE, connection)))
         archive = home / "demo" / "archive"
         shutil.rmtree(archive, ignore_errors=True)
-        checks.append(stack.enter_context(running_jobs(PIPELINE, connection, archive)))
+        parts = [
+            stack.enter_context(part)
+            for part in (
+                running_workers(PIPELINE, pipeline.plan(), connection, options.stages, options.workers),
+                running_control(PIPELINE, connection),
+                running_jobs(PIPELINE, connection, archive),
+            )
+        ]
+        checks += [part.check for part in parts]
         client = Client(pipeline, connection.bootstrap_servers)
         watcher = Watcher(client)
         stack.callback(watcher.close)
+        # They end side by side, and each is waited for after that.
+        for part in parts:
+            stack.callback(part.leave)
         stack.enter_context(view)
         return _Year(options, pipeline, client, watcher, view, checks, home / "demo" / "report.html").run()
 
@@ -110,9 +118,9 @@ class _Year:
         self._step, self._model = "waiting for the workers", "none yet: the declared prior answers"
         self._base_rate = 0.0
         self._quality: Quality | None = None
-        self._shown = 0.0
-        self._waits: float | None = None
-        self._waited, self._resumed = 0.0, ""
+        self._checked = 0.0
+        self._waited_for: set[str] = set()
+        self._resumed: str | None = None
         self._seen: list[tuple[float, int]] = []
 
     def run(self) -> dict[str, Any]:
@@ -184,16 +192,16 @@ class _Year:
         """Whether the year is to wait: for answers, or for a job, which would take weeks of a year of two minutes."""
         if self._replay.sent - self._watcher.score.answered > MOST_UNANSWERED:
             return True
-        waiting = under_way(self._watcher.triggers, self._watcher.jobs)
-        if waiting and self._waited < LONGEST_WAIT:
-            if self._waits is None:
-                self._waits, self._resumed = time.monotonic(), self._step
-            job = self._watcher.jobs.get(waiting[0])
+        for trigger in under_way(self._watcher.triggers, self._watcher.jobs):
+            if trigger not in self._waited_for and len(self._waited_for) >= WAITED_FOR:
+                continue
+            self._waited_for.add(trigger)
+            self._resumed = self._resumed or self._step
+            job = self._watcher.jobs.get(trigger)
             self._step = f"training: {job.step if job is not None and job.step else 'a job is queued'}"
             return True
-        if self._waits is not None:
-            self._waited += time.monotonic() - self._waits
-            self._waits, self._step = None, self._resumed
+        if self._resumed is not None:
+            self._step, self._resumed = self._resumed, None
         return False
 
     def _stretch(self, step: str, until: datetime, seconds: float, held: Callable[[], bool] = lambda: False) -> float:
@@ -246,17 +254,19 @@ class _Year:
                 )
 
     def _tick(self, *, force: bool = False) -> None:
-        """Look after the processes, and show how things are a few times a second."""
+        """Look after the processes, and show how things are when that is due."""
         now = time.monotonic()
-        if not force and now - self._shown < 0.5:
+        if not force and now - self._checked < 0.5:
             return
-        self._shown = now
+        self._checked = now
         for check in self._checks:
             check()
         if self._watcher.failure is not None:
             raise self._watcher.failure
+        if not (force or self._view.due):
+            return
         score = self._watcher.score
-        self._seen = [*self._seen, (now, score.answered)][-20:]
+        self._seen = [*self._seen, (now, score.answered)][-4:]
         (first, before), (last, after) = self._seen[0], self._seen[-1]
         lag, batch = worker_figures(self._pipeline.name)
         self._quality = quality(self._watcher.outcomes(RECENT), self._base_rate)

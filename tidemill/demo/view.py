@@ -17,6 +17,7 @@ from tidemill.results import Alert
 
 _SHOWN_INCIDENTS = 4
 _SECONDS_BETWEEN_LINES = 5.0
+_SECONDS_BETWEEN_TABLES = 1.0
 
 
 @dataclass(frozen=True)
@@ -62,19 +63,25 @@ class View:
     def __init__(self, console: Console) -> None:
         self._console = console
         self._live = Live(console=console, auto_refresh=False, transient=True) if console.is_terminal else None
-        self._printed = 0.0
+        self._shown = -_SECONDS_BETWEEN_LINES
 
     def say(self, text: str) -> None:
         """A step that has begun or ended."""
         self._console.print(text)
 
+    @property
+    def due(self) -> bool:
+        """Whether it is time to show how things are: to find that out takes time which the work wants."""
+        between = _SECONDS_BETWEEN_LINES if self._live is None else _SECONDS_BETWEEN_TABLES
+        return time.monotonic() - self._shown >= between
+
     def show(self, snapshot: Snapshot) -> None:
         """The state of things."""
+        self._shown = time.monotonic()
         if self._live is not None:
             self._live.update(render(snapshot), refresh=True)
-        elif time.monotonic() - self._printed > _SECONDS_BETWEEN_LINES:
+        else:
             self._console.print(snapshot.line())
-            self._printed = time.monotonic()
 
     def __enter__(self) -> Self:
         if self._live is not None:

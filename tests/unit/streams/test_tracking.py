@@ -10,6 +10,7 @@ from tidemill.processors.training.search import Trial
 from tidemill.streams.plots import pictures
 from tidemill.streams.tracked import TrackedJob, aliases
 from tidemill.streams.tracking import Tracking, store_uri
+from tidemill.streams.tracking_spool import leave, left, record_left
 
 TRIALS = (
     Trial(-1, "baseline", {}, "complete", 0.69, (0.7, 0.68)),
@@ -113,6 +114,30 @@ def test_another_attempt_takes_the_place_of_the_one_before(tracking, client):
 
 def records(*pairs):
     return [{"model_version": version, "status": status} for version, status in pairs]
+
+
+def test_a_job_that_was_left_in_a_folder_takes_the_place_of_an_entry_without_bytes(tracking, client, tmp_path):
+    told = job("late")
+    tracking.follow([{"model_version": told.version, "status": "champion"}])
+    bare = client.get_model_version_by_alias("tides", "champion")
+    leave(tmp_path / "left", told)
+    assert [found for _, found in left(tmp_path / "left")] == [told]
+    assert record_left(tmp_path / "left", tracking)
+    assert list(left(tmp_path / "left")) == []
+    now = client.get_model_version_by_alias("tides", "champion")
+    assert now.version != bare.version
+    assert now.tags["tidemill.version"] == told.version
+    assert now.tags["tidemill.status"] == "champion"
+    assert now.run_id
+    assert bare.version not in [each.version for each in client.search_model_versions("name='tides'")]
+    client.delete_model_version("tides", now.version)
+
+
+def test_what_cannot_be_written_down_stays_in_the_folder(tmp_path):
+    (tmp_path / "file").write_text("")
+    leave(tmp_path, job("stays"))
+    assert not record_left(tmp_path, Tracking("tides", f"sqlite:///{tmp_path / 'file' / 'no.db'}"))
+    assert len(list(left(tmp_path))) == 1
 
 
 def test_the_aliases_follow_the_log(tracking, client):

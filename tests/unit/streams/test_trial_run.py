@@ -10,8 +10,8 @@ from sklearn.linear_model import LogisticRegression
 from tidemill.processors.frames import to_model_frame
 from tidemill.processors.online_inference import Target, dump_model
 from tidemill.processors.online_inference.scorer import Scorer
-from tidemill.streams import trial_process, trial_run
-from tidemill.streams.trial_run import run_trial
+from tidemill.streams import trial_process
+from tidemill.streams.trial_run import TrialProcess, run_trial
 
 CLASSES = Target((False, True))
 POISON = """
@@ -68,7 +68,7 @@ def test_a_good_candidate(rows):
 
 
 def test_what_workers_would_not_load_is_refused_here_too(rows, poison, monkeypatch):
-    monkeypatch.setattr(trial_run, "_run", lambda folder, seconds: trial_process.main(folder) or "")
+    monkeypatch.setattr(TrialProcess, "run", lambda self, seconds: trial_process.main(self.folder) or "")
     artefact = dump_model(poison.Dies())
     run = run_trial(artefact, ["x"], CLASSES, rows)
     assert f"start with --trust-model {artefact.sha256}" in run.trial.failure

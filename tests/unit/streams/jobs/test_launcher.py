@@ -88,3 +88,20 @@ def test_its_own_children_end_with_it():
     while not gone(pid):
         assert time.monotonic() < deadline
         time.sleep(0.01)
+
+
+def test_a_process_that_is_started_ahead_takes_the_next_job_and_ends_with_the_launcher():
+    source = (
+        "import json, os, sys; line = sys.stdin.readline();"
+        "print(json.dumps({'result': {'pid': os.getpid(), 'id': json.loads(line)['id']}})) if line else None"
+    )
+    launcher = LocalProcess([sys.executable, "-u", "-c", source], Limits(60), ahead=True)
+    try:
+        waiting = launcher._waiting.pid
+        told = until_end(launcher.launch(SPEC))
+        assert told.result == {"pid": waiting, "id": SPEC.id}
+        following = launcher._waiting.pid
+    finally:
+        launcher.close()
+    assert following != waiting
+    assert gone(following)
