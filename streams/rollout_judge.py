@@ -60,7 +60,12 @@ class RolloutJudge:
         self._next = 0
         target = plan.target
         self._metric = policy.metric or default_metric(target)
-        self._ledger = Ledger(target, self._metric, most_waiting)
+        gates = plan.gates
+        self._gates = gates
+        assert plan.make_outcomes is not None, "a rollout needs outcomes"
+        carried = plan.make_outcomes()
+        columns = {name: carried.name_of(name) for name in (*gates.slices, *gates.sensitive)}
+        self._ledger = Ledger(target, self._metric, most_waiting, gates, columns)
         self._prior = None if target.prior is None else PRIOR
         self.rollout = Rollout()
         """As it was when last looked at."""
@@ -68,7 +73,7 @@ class RolloutJudge:
         self._answers = _Topic(
             plan, SHADOW_PREDICTIONS, ("event_time", *_PLACE, *own, "role", "stage", "failure"), reader, schemas
         )
-        self._happened = _Topic(plan, OUTCOMES, (*_PLACE, *own, "label"), reader, schemas)
+        self._happened = _Topic(plan, OUTCOMES, (*_PLACE, *own, "label", *columns.values()), reader, schemas)
 
     def step(self) -> list[Judgement]:
         """Read on, and take the steps that follow; returns them, after they were written."""
@@ -92,7 +97,7 @@ class RolloutJudge:
     def decisions(self) -> list[tuple[str, Decision]]:
         """What is thought of each candidate now, also where that is to wait."""
         found = matchups(self.rollout, self._prior)
-        return [(m.candidate, decide(self._policy, self._ledger.evidence(m))) for m in found]
+        return [(m.candidate, decide(self._policy, self._ledger.evidence(m), self._gates)) for m in found]
 
     def _look(self) -> None:
         topic = self._rollouts.topic

@@ -4,6 +4,7 @@ import random
 import threading
 from datetime import timedelta
 
+import numpy as np
 import pandas as pd
 import polars as pl
 import pytest
@@ -21,6 +22,7 @@ ORDER = {
         {"name": "id", "type": "string"},
         {"name": "customer", "type": "string"},
         {"name": "amount", "type": "double"},
+        {"name": "shop", "type": "string", "default": "A"},
         {"name": "at", "type": {"type": "long", "logicalType": "timestamp-micros"}},
     ],
 }
@@ -38,6 +40,16 @@ class Raises:
         raise RuntimeError("no such table")
 
 
+class Biased:
+    """Right about every shop but one."""
+
+    classes_ = (False, True)
+
+    def predict_proba(self, frame):
+        paid = np.where((frame["amount"] > 50) ^ (frame["shop"] == "B"), 0.9, 0.1)
+        return np.stack([1 - paid, paid], axis=1)
+
+
 def model(bound):
     amounts = [n / 2 for n in range(200)]
     return LogisticRegression().fit(pd.DataFrame({"amount": amounts}), [amount > bound for amount in amounts])
@@ -46,12 +58,13 @@ def model(bound):
 class World:
     """Orders, those above 50 are paid mostly; and the answers, outcomes and steps that come of them."""
 
-    def __init__(self, prior=None, **settings):
+    def __init__(self, prior=None, gates=None, **settings):
         steps = {"shadow": 60, "canary": 0.3, "canary_for": 60, "probation": 60, "least_outcomes": 60} | settings
         pipeline = tm.Pipeline(
             "orders",
             tm.Events(ORDER, key="customer", time="at", id="id"),
-            features=[tm.fields("amount")],
+            features=[tm.fields("amount", "shop")],
+            gates=gates,
             labels=tm.Labels(PAID, id="id", label=pl.col("paid")),
             model=tm.Model(LogisticRegression(), ["amount"], prior=prior),
             rollout=tm.Rollout(**steps),
@@ -64,6 +77,7 @@ class World:
                 "id": f"o{n}",
                 "customer": f"c{n % 50}",
                 "amount": self.chance.random() * 100,
+                "shop": "B" if n % 8 == 0 else "A",
                 "at": self.driver.now + timedelta(seconds=n),
             }
             for n in range(self.sent, self.sent + count)
@@ -112,6 +126,23 @@ def test_a_worse_model_never_answers():
     assert [step for step, _ in world.steps()] == ["retire"]
     assert {p.model_version for p in world.driver.predictions()} == {old}
     assert "is worse than" in world.driver.rollouts.rollout().versions[bad].event["reason"]
+
+
+@pytest.mark.parametrize("role", ["shadow", "canary", "champion"])
+def test_a_model_that_is_worse_in_a_slice_does_not_stay_although_it_is_better_on_the_whole(role):
+    world = World(gates=tm.Gates(slices={"shop": 0.02}))
+    old = world.driver.serve(model(85))
+    bad = world.driver.serve(Biased(), ["amount", "shop"], role="shadow" if role == "champion" else role, share=0.3)
+    if role == "champion":
+        world.driver.rollouts.append(_promoted(world.driver.rollouts.rollout(), bad))
+        world.driver.workers[0].follow()
+    said = world.steps(8)
+    assert said[-1][0] == ("retire" if role == "shadow" else "roll back"), said
+    assert "is worse than" in said[-1][1]
+    assert "in shop=B: log loss" in said[-1][1]
+    rollout = world.driver.rollouts.rollout()
+    assert rollout.champion.version == old
+    assert bad not in rollout.champions or role == "champion"
 
 
 def test_a_worse_canary_and_a_worse_new_champion_are_rolled_back():
