@@ -68,16 +68,16 @@ def test_a_candidate_that_fails_in_one_slice_only_goes():
 
 def test_equal_models_hardly_ever_go_for_a_slice_however_many_there_are_and_however_often_one_looks():
     chance, gone = np.random.default_rng(5), 0
-    for _ in range(60):
+    for _ in range(30):
         slices = {f"shop={n}": Slice("shop", Comparison()) for n in range(8)}
         out = False
-        for _ in range(40):
+        for _ in range(20):
             for name, found in slices.items():
-                one, other = chance.exponential(0.4, (2, 12))
+                one, other = chance.exponential(0.4, (2, 24))
                 slices[name] = found.merged(Slice("shop", Comparison.of(one, other, np.abs(one - other) + 0.5)))
             out = out or bool(look_at_slices(Gates(slices={"shop": 0.0}), "log_loss", slices, 0.05, 0.01).shown)
         gone += out
-    assert gone <= 3
+    assert gone <= 2
 
 
 def group(positives, rows=200):
