@@ -93,10 +93,13 @@ class Scorer:
             return []
         off = (scores.min(axis=1, initial=0.0) < -SLACK) | (np.abs(scores.sum(axis=1) - 1) > SLACK)
         said = "expected probabilities from the model that add up to 1, got "
-        return [
-            Failure(int(row), "model_not_probabilities", said + ", ".join(f"{value:g}" for value in scores[row]))
-            for row in np.flatnonzero(off & np.isfinite(scores).all(axis=1))
-        ]
+        made = []
+        for row in np.flatnonzero(off & np.isfinite(scores).all(axis=1)):
+            made.append(
+                Failure(int(row), "model_not_probabilities", said + ", ".join(f"{value:g}" for value in scores[row]))
+            )
+            scores[row] = np.nan
+        return made
 
     def _prepared(self, frame: pd.DataFrame | Scores) -> tuple[Any, Callable[[Any], Scores]]:
         """What the blocks are cut from, and what is called on them."""

@@ -14,6 +14,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.tree import DecisionTreeClassifier
 
 from tests.conftest import wait_until
+from tidemill.cli.processes import prepare_cluster
 from tidemill.loading import load_pipeline
 from tidemill.processors.online_inference import dump_model
 from tidemill.streams.kafka.connection import Connection
@@ -104,7 +105,7 @@ class World:
 
     def _send(self):
         with self.mill.client() as client:
-            while not self.done.wait(0.04):
+            while not self.done.wait(0.1):
                 made, labels = orders_of(range(self.sent, self.sent + 20))
                 client.send_many(made)
                 client.send_labels(labels)
@@ -127,7 +128,7 @@ class World:
             found = self.rollouts.rollout().versions.get(version)
             return found if found is not None and found.status == status else None
 
-        said = wait_until(stands, f"model {version} is {status}", 120).event
+        said = wait_until(stands, f"model {version} is {status}", 300).event
         assert said["by"] == "judge"
         return said["reason"]
 
@@ -142,16 +143,16 @@ def world(make_mill):
     load_pipeline(str(mill.file))
     kinds = sys.modules["orders"]
     trusted = {name: dump_model(getattr(kinds, name)()) for name in ("Kills", "Hangs", "Cheats")}
+    prepare_cluster(load_pipeline(str(mill.file)).plan(), Connection(mill.bootstrap_servers))
     mill.run(*(a for artefact in trusted.values() for a in ("--trust-model", artefact.sha256)))
     found = World(mill, trusted)
     old, labels = orders_of(range(300), old=True)
-    wait_until(lambda: mill.processes[0].poll() is None and mill.wait(0) is not None, "the pipeline is there")
     found.champion = found.announce(champion_model(), ["amount"])
     with mill.client() as client:
         client.send_many(old)
         client.send_labels(labels)
         client.flush()
-    mill.wait(len(old))
+    mill.wait(len(old), 300)
     found.traffic.start()
     with judging(found.plan, found.connection, lambda: True):
         yield found
