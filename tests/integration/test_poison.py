@@ -72,7 +72,7 @@ pipeline = tm.Pipeline(
     tm.Events(order, key="id", time="at", id="id"),
     features=[tm.fields("amount", "shop", "settled", "grade"), tm.expression(is_b=pl.col("shop") == "B")],
     labels=tm.Labels(paid, id="id", label=pl.col("paid")),
-    model=tm.Model(LogisticRegression(max_iter=1000), ["amount", "settled"]),
+    model=tm.Model(LogisticRegression(), ["settled"]),
     gates=tm.Gates(slices={"shop": 0.05}),
     rollout=tm.Rollout(shadow=80, canary=0.3, canary_for=80, probation="1h", least_outcomes=80, deadline="3s"),
     partitions=2,
