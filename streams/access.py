@@ -171,6 +171,9 @@ def _of_control(plan: Plan, user: str) -> set[Grant]:
     made = {Grant(user, TOPIC, name, kind) for name in names for kind in ("describe", "describeconfigs")}
     made.add(Grant(user, TOPIC, plan.topic("events"), "describe"))
     made.add(Grant(user, GROUP, plan.topic("control"), "read"))
+    if plan.rollout is not None:
+        # Where the rollout judge goes on reading after a restart.
+        made.add(Grant(user, GROUP, plan.topic("rollout"), "read"))
     return made
 
 

@@ -61,6 +61,8 @@ def _run(tasks: SimpleQueue[_Task | None]) -> None:
         work, future = task
         try:
             future.set_result(work())
-        except BaseException as error:  # noqa: BLE001 - raised again where it is waited for
+        except Exception as error:  # noqa: BLE001 - raised again where it is waited for
             future.set_exception(error)
+        except BaseException as error:  # noqa: BLE001 - what would end a process, a model does not mean this one
+            future.set_exception(RuntimeError(f"{type(error).__name__}: {error}"))
         del task, work, future

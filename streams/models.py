@@ -3,7 +3,7 @@
 import logging
 from collections.abc import Callable, Collection, Mapping, Sequence
 from datetime import datetime
-from typing import Any
+from typing import Any, TypeVar
 
 from tidemill.processors.frames import fits_models
 from tidemill.processors.online_inference.artefact import Artefact, load_model
@@ -11,10 +11,12 @@ from tidemill.processors.online_inference.scorer import Scorer
 from tidemill.processors.online_inference.stage import Call, Challenger, OnlineInference, ServedModel, at_once
 from tidemill.processors.rollout.state import Rollout, Standing, Status
 from tidemill.schemas.errors import ModelError
+from tidemill.streams.last_calls import MOST_DEATHS, LastCalls
 from tidemill.streams.plan import Plan
 from tidemill.streams.ports import LogReader, RecordStream, Sender
 from tidemill.streams.rollout_log import RolloutLog, model_events
 
+T = TypeVar("T")
 CHUNK_BYTES = 512 * 1024
 _MOST_CHUNKS = 20_000
 log = logging.getLogger(__name__)
@@ -110,11 +112,13 @@ class ModelFollower:
         trusted: Collection[str] = (),
         on_change: Callable[[str, bool], None] = lambda version, served: None,  # noqa: ARG005
         make_call: Callable[[float], Call] = lambda seconds: at_once,  # noqa: ARG005
+        last_calls: LastCalls | None = None,
     ) -> None:
         """`make_call` says how a model is called that has so many seconds for a batch, once for each model.
 
-        What one of them holds up must not concern another.
+        What one of them holds up must not concern another. By `last_calls` a model is known that ends the process.
         """
+        self._last_calls = last_calls
         self._plan, self._stage, self._stream, self._reader = plan, stage, stream, reader
         self._trusted, self._on_change, self._make_call = trusted, on_change, make_call
         self.rollout = Rollout()
@@ -142,6 +146,10 @@ class ModelFollower:
         rollout, before = self.rollout, self._stage.model
         champion = self._champion(told)
         challengers = [self._challenger(standing) for standing in (rollout.canary, *rollout.shadows) if standing]
+        probation = rollout.probation
+        if probation is not None and (champion is None or champion.version != probation[0].version):
+            # It cannot be served, and the former one answers: the judge learns of it as of any challenger that fails.
+            challengers.append(Challenger(self._load(probation[0], challenger=True), probation[1].since))
         # What is neither champion nor challenger is given up, and with it the thread that it is called on.
         in_service = [champion, *(challenger.model for challenger in challengers)]
         self._loaded = {key: model for key, model in self._loaded.items() if model in in_service}
@@ -174,8 +182,10 @@ class ModelFollower:
         seconds = plan.challenger_deadline_seconds if challenger else plan.model_deadline_seconds
         try:
             self._require_features(features)
-            scorer = self._other(version, challenger=challenger) or self._fetched(event)
-            made = ServedModel(version, features, scorer, self._make_call(seconds))
+            key = f"{version}/{standing.since}"
+            self._require_harmless(key)
+            scorer = self._other(version, challenger=challenger) or self._during(key, lambda: self._fetched(event))
+            made = ServedModel(version, features, scorer, self._noted(key, self._make_call(seconds)))
         except ModelError as error:
             serving = self._stage.model.version if self._stage.model else None
             log.error("model %s is refused, %s stays in service: %s", version, serving or "the prior", error)
@@ -184,6 +194,18 @@ class ModelFollower:
         if challenger or not made.fault:
             self._loaded[version, challenger] = made
         return made
+
+    def _require_harmless(self, key: str) -> None:
+        deaths = 0 if self._last_calls is None else self._last_calls.deaths(key)
+        if deaths >= MOST_DEATHS:
+            raise ModelError(f"the worker's process has died {deaths} times while it was asked, so it is asked no more")
+
+    def _during(self, key: str, work: Callable[[], T]) -> T:
+        return work() if self._last_calls is None else self._last_calls.during(key, work)
+
+    def _noted(self, key: str, call: Call) -> Call:
+        """The same call, known to be under way for as long as the model takes, even where nobody waits any longer."""
+        return call if self._last_calls is None else lambda work: call(lambda: self._during(key, work))
 
     def _other(self, version: str, *, challenger: bool) -> Scorer | None:
         """What scores the version already, in its other role."""

@@ -10,6 +10,7 @@ from tidemill.processors.online_inference.target import Target
 from tidemill.processors.outcomes import LABEL_INTAKE, OUTCOMES, Outcomes
 from tidemill.processors.rollout.declaration import Rollout as Policy
 from tidemill.processors.stage import Stage
+from tidemill.processors.training.gates.declaration import Gates
 from tidemill.schemas.contract import Contract
 from tidemill.schemas.errors import DeclarationError, nearest
 from tidemill.streams.watch import Watch
@@ -83,6 +84,8 @@ class Plan:
     """The same of a model that is scored beside the champion: for so long it may hold the champion's answers up."""
     rollout: Policy | None = None
     """How a new model takes over by itself; None where people decide."""
+    gates: Gates = field(default_factory=Gates, repr=False)
+    """What a new model must pass; slices and limits of fairness are looked at in production as well."""
     publish: Sequence[str] = OUTPUTS
     """Which of `OUTPUTS` are written; what lies between two stages of one worker needs no topic."""
     description: Mapping[str, object] = field(default_factory=dict, repr=False)

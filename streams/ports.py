@@ -196,6 +196,22 @@ class History(LogReader, Protocol):
         ...
 
 
+Place = tuple[int, int]
+"""A stage, as its record's place in the rollout log, and an offset before which nothing is about it or later ones."""
+
+
+class Places(Protocol):
+    """Keeps from where on partitions are to be read, by topic and partition."""
+
+    def load(self, partitions: Sequence[tuple[str, int]]) -> Mapping[tuple[str, int], Place]:
+        """What was kept of these."""
+        ...
+
+    def save(self, places: Mapping[tuple[str, int], Place]) -> None:
+        """Keep these."""
+        ...
+
+
 class RecordStream(Protocol):
     """A topic of one partition that is followed from its beginning; each record is handed out once."""
 

@@ -22,6 +22,7 @@ from tidemill.streams.kafka.follower import Follower
 from tidemill.streams.kafka.reader import KafkaReader
 from tidemill.streams.kafka.registry import Registry
 from tidemill.streams.kafka.source import KafkaSource
+from tidemill.streams.last_calls import LastCalls
 from tidemill.streams.loop import Followed, Loop, LoopOptions, run_in_turn
 from tidemill.streams.metrics import Metrics
 from tidemill.streams.models import ModelFollower
@@ -48,7 +49,8 @@ class WorkerOptions:
     """How one worker runs. `slot` is its place among the workers: stable over restarts, of one process at a time.
 
     `snapshots` is the folder for local copies of the state; None keeps none. `max_state` limits the state's bytes, by
-    default to a share of the machine's memory.
+    default to a share of the machine's memory. `calls` is the file that says which model was asked when the process
+    died; None keeps none.
     """
 
     stages: Sequence[str]
@@ -59,6 +61,7 @@ class WorkerOptions:
     snapshots: Path | None = None
     max_state: int | None = None
     loop: LoopOptions = field(default_factory=LoopOptions)
+    calls: Path | None = None
 
     def __post_init__(self) -> None:
         if self.delivery not in DELIVERY:
@@ -152,6 +155,7 @@ class _Made:
                     trusted,
                     self.metrics.serves,
                     Deadline,
+                    None if self.options.calls is None else LastCalls(self.options.calls),
                 )
             )
         in_flight = InFlight(task, self.executor)

@@ -257,6 +257,7 @@ class Pipeline:
             model_deadline_seconds=self.model.deadline_seconds if self.model else Plan.model_deadline_seconds,
             challenger_deadline_seconds=(self.rollout or Rollout()).deadline_seconds,
             rollout=self.rollout,
+            gates=self.gates,
             publish=[suffix for suffix in self.publish if suffix in OUTPUTS],
             description=description,
             hops=enrichment.hops,
@@ -317,12 +318,13 @@ class Pipeline:
         )
 
     def _outcomes(self, features: pa.Schema, target: Target) -> Outcomes:
-        """What joins labels; outcomes carry the model's features, and those by which profiles are cut."""
+        """What joins labels; outcomes carry the model's features, and those by which profiles and rollouts are cut."""
         labels, model = self.labels, self.model
         assert labels is not None
         assert model is not None
         windows = None if self.profiles is None else self.profiles.windows(features)
-        names = dict.fromkeys([*model.features, *(() if windows is None else windows.slices)])
+        judged = () if self.rollout is None else (*self.gates.slices, *self.gates.sensitive)
+        names = dict.fromkeys([*model.features, *(() if windows is None else windows.slices), *judged])
         return Outcomes(
             [features.field(name).with_nullable(True) for name in names],
             target,

@@ -56,7 +56,8 @@ def train(
 ) -> dict[str, Any]:
     """Fit the pipeline's model on its served features, evaluate it on the events after, and announce it.
 
-    A `registry` finds the schemas of messages in Confluent's framing. Returns the announcement.
+    It is announced as champion; where a rollout is declared and there is a champion, as a shadow. A `registry` finds
+    the schemas of messages in Confluent's framing. Returns the announcement.
 
     Raises:
         DeclarationError: the pipeline has no model or does not publish its features, or the stretch is not one.
@@ -133,6 +134,9 @@ def learn(
         "evaluation_rows": made.evaluation_rows,
         "metrics": {**made.metrics, **left_out},
     }
+    if pipeline.rollout is not None and rollouts.rollout().champion is not None:
+        # Somebody declared how a new model takes over: one that was trained by hand is no better known than others.
+        event |= {"status": "shadow", "reason": "was trained by hand, and is compared with the champion"}
     artefact = dump_model(made.model).with_reference(write_reference(made.profiles))
     return announce(pipeline.plan(), artefact, event, now(), sender, rollouts)
 

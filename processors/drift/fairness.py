@@ -119,7 +119,7 @@ def _of_class(
     groups: Mapping[str, Confusion], place: int, least: int
 ) -> tuple[tuple[float, float], tuple[float, float], dict[str, Rates]]:
     """Both differences, each with its p-value, and each group's rates."""
-    counts = {name: _counts(confusion, place) for name, confusion in groups.items()}
+    counts = {name: class_rates(confusion, place) for name, confusion in groups.items()}
     every, true, other = (
         _apart([pair[kind] for pair in counts.values() if pair[kind][1] >= least]) for kind in range(3)
     )
@@ -128,7 +128,7 @@ def _of_class(
     return every, odds, {name: (each[0], each[1], each[2]) for name, each in rates.items()}
 
 
-def _counts(confusion: Confusion, place: int) -> tuple[tuple[int, int], tuple[int, int], tuple[int, int]]:
+def class_rates(confusion: Confusion, place: int) -> tuple[tuple[int, int], tuple[int, int], tuple[int, int]]:
     """How many rows were answered with the class, and how many there are: of all, where it is true, where it is not."""
     said, hit = int(confusion[:, place].sum()), int(confusion[place, place])
     total, of_class = int(confusion.sum()), int(confusion[place].sum())

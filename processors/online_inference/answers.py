@@ -9,7 +9,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from tidemill.processors.frames import to_model_frame, to_model_matrix
-from tidemill.processors.online_inference.isolation import Failure
+from tidemill.processors.online_inference.isolation import Failure, said
 from tidemill.processors.online_inference.scorer import Scorer, Scores
 from tidemill.schemas.errors import ModelDeadline
 
@@ -64,10 +64,14 @@ def nothing(version: str, rows: int, width: int, reason: str, message: str) -> A
 
 
 class Shown:
-    """A batch's features as models are shown them, made once for all that take the same."""
+    """A batch's features as models are shown them, made once for all that take the same.
 
-    def __init__(self, table: pa.Table) -> None:
-        self._table = table
+    Where several models are asked, none can alter what another one sees: each has a frame of its own, and a matrix
+    cannot be written to.
+    """
+
+    def __init__(self, table: pa.Table, *, shared: bool = False) -> None:
+        self._table, self._shared = table, shared
         self._made: dict[tuple[tuple[str, ...], bool], Any] = {}
 
     def to(self, model: ServedModel) -> "pd.DataFrame | Scores":
@@ -78,26 +82,23 @@ class Shown:
         if key not in self._made:
             shown = to_model_matrix(self._table, model.features) if matrix else None
             self._made[key] = to_model_frame(self._table, list(model.features)) if shown is None else shown
-        return self._made[key]
+            if shown is not None:
+                shown.setflags(write=False)
+        made = self._made[key]
+        return made.copy() if self._shared and isinstance(made, pd.DataFrame) else made
 
 
 def ask(model: ServedModel, shown: Shown, rows: int, width: int) -> Answers:
-    """A model's answers to all rows; none at all if it does not come back in time."""
+    """A model's answers to all rows; none at all if it does not come back in time, or something of it raises."""
     if model.scorer is None:
         return nothing(model.version, rows, width, REFUSED, f"{model.fault} (model {model.version})")
-    scorer, batch = model.scorer, shown.to(model)
+    scorer = model.scorer
     try:
+        batch = shown.to(model)
         scores, failures = model.call(lambda: scorer.score(batch))
     except ModelDeadline as error:
         return nothing(model.version, rows, width, "model_deadline", f"{error} (model {model.version})")
+    except Exception as error:  # noqa: BLE001 - a model is foreign code, and a worker that ends is started with it again
+        return nothing(model.version, rows, width, "model_raised", f"{said(error)} (model {model.version})")
     told = {f.row: (f.reason, f"{f.message} (model {model.version})") for f in failures}
     return Answers(model.version, scores, told)
-
-
-def ask_beside(model: ServedModel, shown: Shown, rows: int, width: int) -> Answers:
-    """As `ask`, of a model that must not spoil anything, whatever it raises."""
-    try:
-        return ask(model, shown, rows, width)
-    except (Exception, SystemExit) as error:  # noqa: BLE001 - foreign code, on whose answer nothing depends
-        said = f"the model raised {type(error).__name__}: {str(error)[:300]} (model {model.version})"
-        return nothing(model.version, rows, width, "model_raised", said)

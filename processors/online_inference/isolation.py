@@ -50,8 +50,16 @@ def score_rows(
             _halve(attempt, group, error, scores, failures)
 
 
+def said(error: BaseException) -> str:
+    """An exception in words; one of a foreign class may fail even at that."""
+    try:
+        return f"the model raised {type(error).__name__}: {str(error)[:300]}"
+    except Exception:  # noqa: BLE001 - its own __str__ raised
+        return f"the model raised {type(error).__name__}"
+
+
 def _halve(
-    attempt: Attempt, rows: Rows, error: Exception, scores: NDArray[np.float64], failures: list[Failure]
+    attempt: Attempt, rows: Rows, error: BaseException, scores: NDArray[np.float64], failures: list[Failure]
 ) -> None:
     if len(rows) == 1:
         failures.append(_failure(rows[0], error))
@@ -63,17 +71,19 @@ def _halve(
             _halve(attempt, half, inner, scores, failures)
 
 
-def _try(attempt: Attempt, rows: Rows, scores: NDArray[np.float64]) -> Exception | None:
+def _try(attempt: Attempt, rows: Rows, scores: NDArray[np.float64]) -> BaseException | None:
     try:
         scores[rows] = attempt(rows)
-    except Exception as error:  # noqa: BLE001 - a model is foreign code: whatever it raises spoils its rows only
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:  # noqa: BLE001 - a model is foreign code: even its SystemExit spoils its rows only
         return error
     return None
 
 
-def _about_missing(error: Exception) -> bool:
-    return "NaN" in str(error)
+def _about_missing(error: BaseException) -> bool:
+    return "NaN" in said(error)
 
 
-def _failure(row: Any, error: Exception) -> Failure:
-    return Failure(int(row), "model_raised", f"the model raised {type(error).__name__}: {str(error)[:300]}")
+def _failure(row: Any, error: BaseException) -> Failure:
+    return Failure(int(row), "model_raised", said(error))

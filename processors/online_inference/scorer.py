@@ -27,6 +27,9 @@ BLOCK = 1024
 could get another last bit in a batch of another size; a model is only ever shown blocks of this many rows, the last
 one filled up. Nor may they share a block out among threads: a row's thread would depend on its place."""
 
+SLACK = 1e-3
+"""By how much probabilities may fail to add up to 1: some models reckon in single precision."""
+
 Scores = NDArray[np.float64]
 """One row per event: the classes' probabilities in declared order, or one column with the predicted number."""
 
@@ -85,7 +88,22 @@ class Scorer:
                 failures.append(
                     Failure(int(row), "model_not_finite", f"expected finite scores from the model, got {answer}")
                 )
+        failures += self._no_probabilities(scores)
         return scores, sorted(failures, key=lambda failure: failure.row)
+
+    def _no_probabilities(self, scores: Scores) -> list[Failure]:
+        """Rows whose finite scores are no shares of 1, which would make nonsense of what models are compared by."""
+        if self._width == 1:
+            return []
+        off = (scores.min(axis=1, initial=0.0) < -SLACK) | (np.abs(scores.sum(axis=1) - 1) > SLACK)
+        said = "expected probabilities from the model that add up to 1, got "
+        made = []
+        for row in np.flatnonzero(off & np.isfinite(scores).all(axis=1)):
+            made.append(
+                Failure(int(row), "model_not_probabilities", said + ", ".join(f"{value:g}" for value in scores[row]))
+            )
+            scores[row] = np.nan
+        return made
 
     def _prepared(self, frame: "pd.DataFrame | Scores") -> tuple[Any, Callable[[Any], Scores]]:
         """What the blocks are cut from, and what is called on them."""

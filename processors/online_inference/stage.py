@@ -15,7 +15,6 @@ from tidemill.processors.online_inference.answers import (
     ServedModel,
     Shown,
     ask,
-    ask_beside,
     at_once,
     nothing,
 )
@@ -93,11 +92,11 @@ class OnlineInference:
 
         So is the whole batch if the model does not answer in time.
         """
-        shown = Shown(batch.table)
+        shown = Shown(batch.table, shared=bool(self.challengers))
         answers = self._answers(batch, shown)
         if not self.challengers:
             return self._processed(batch, answers, [answers.version], answers.good)
-        others = [ask_beside(challenger.model, shown, len(batch), self._width) for challenger in self.challengers]
+        others = [ask(challenger.model, shown, len(batch), self._width) for challenger in self.challengers]
         by_canary, versions = np.zeros(len(batch), dtype=bool), [answers.version]
         served = answers
         for challenger, other in zip(self.challengers, others, strict=True):

@@ -110,6 +110,11 @@ class Comparison:
         """By how much the candidate's loss is lower, on the mean."""
         return self.difference.mean
 
+    def told(self, metric: str) -> str:
+        """Both losses, in words."""
+        named = {"accuracy": "error rate"}.get(metric, metric.replace("_", " "))
+        return f"{named} {self.candidate_loss:.4f} against {self.reference_loss:.4f} on {self.count:,} outcomes"
+
     def interval(self, alpha: float, least: int) -> tuple[float, float]:
         """Bounds of `better` that hold at every look together; see `moments.interval`."""
         return interval(self.difference, alpha, least, self.largest)

@@ -9,6 +9,8 @@ from tidemill.processors.duration import duration
 from tidemill.processors.rollout.comparison import Comparison
 from tidemill.processors.rollout.declaration import Rollout, span_or_count
 from tidemill.processors.rollout.moments import more_often
+from tidemill.processors.rollout.slices import PATIENCE, Finding, Group, Slice, look_at_groups, look_at_slices
+from tidemill.processors.training.gates.declaration import Gates
 
 _STAGES = 3
 """In each of which a candidate may be shown to be worse: they share the error."""
@@ -37,7 +39,8 @@ class Evidence:
 
     `here` compares them in this stage, `before` in the stages before it. `scored` events were shown to the candidate in
     this stage, and it failed on so many of those that the reference answered. `span` is how far event time has moved in
-    this stage, `span_before` in those before it, in microseconds.
+    this stage, `span_before` in those before it, in microseconds. `reference_failures` are events of this stage that
+    only the candidate answered. `slices` by name, and `groups` by sensitive field and name, are of all these stages.
     """
 
     stage: Stage
@@ -51,6 +54,9 @@ class Evidence:
     span: int = 0
     span_before: int = 0
     last_failure: str = ""
+    reference_failures: int = 0
+    slices: Mapping[str, Slice] = field(default_factory=dict)
+    groups: Mapping[str, Mapping[str, Group]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -62,8 +68,10 @@ class Decision:
     figures: Mapping[str, float]
 
 
-def decide(policy: Rollout, evidence: Evidence) -> Decision:
+def decide(policy: Rollout, evidence: Evidence, gates: Gates | None = None) -> Decision:
     """What follows from the evidence; may be asked as often as one likes.
+
+    `gates` declare slices and limits of fairness.
 
     >>> decide(Rollout(), Evidence(Stage.CANARY, "b", "a", "log_loss", scored=40, failures=40)).action
     <Action.ROLL_BACK: 'roll_back'>
@@ -79,7 +87,8 @@ def decide(policy: Rollout, evidence: Evidence) -> Decision:
         return Decision(action, reason, figures)
 
     out = Action.REFUSE if evidence.stage is Stage.SHADOW else Action.ROLL_BACK
-    if more_often(evidence.failures, evidence.scored, policy.most_failures, policy.alpha):
+    oftener = evidence.failures > evidence.reference_failures
+    if oftener and more_often(evidence.failures, evidence.scored, policy.most_failures, policy.alpha):
         told = f" ({evidence.last_failure})" if evidence.last_failure else ""
         return decision(
             out,
@@ -88,6 +97,10 @@ def decide(policy: Rollout, evidence: Evidence) -> Decision:
     _, most = here.interval(policy.alpha / _STAGES, policy.least_outcomes)
     if most < min(policy.margin, 0.0):
         return decision(out, f"{names[0]} is worse than {names[1]}: {_compared(evidence.metric, here)}")
+    found = _apart(policy, evidence, gates or Gates())
+    if found.shown:
+        figures |= found.figures
+        return decision(out, f"{names[0]} is worse than {names[1]} {found.shown}, {_SURE}")
     span, count = span_or_count(_length(policy, evidence.stage))
     missing = max(count, policy.least_outcomes) - here.count
     tired = evidence.span + evidence.span_before >= duration(policy.give_up)
@@ -99,25 +112,28 @@ def decide(policy: Rollout, evidence: Evidence) -> Decision:
         return decision(
             Action.HOLD, f"{names[0]} is compared with {names[1]}: {share:.0%} of the stage's event time has passed"
         )
+    if found.doubt and not (tired and evidence.stage is Stage.PROBATION):
+        said = f"{names[0]} does worse than {names[1]} so far, which may be chance, {found.doubt}"
+        return decision(out if tired else Action.HOLD, said)
+    if found.unknown and not tired and whole.count < PATIENCE * max(count, policy.least_outcomes):
+        return decision(Action.HOLD, f"{names[0]} is compared with {names[1]}: {found.unknown}")
     behind = here.better < min(policy.margin, 0.0)
     if evidence.stage is Stage.PROBATION and (tired or not behind):
-        return decision(
-            Action.PROMOTE, f"{names[0]} has not done worse than {names[1]}: {_told(evidence.metric, here)}"
-        )
+        return decision(Action.PROMOTE, f"{names[0]} has not done worse than {names[1]}: {here.told(evidence.metric)}")
     if behind and not tired:
         said = f"{names[0]} does worse than {names[1]} so far, which may be chance"
-        return decision(Action.HOLD, f"{said}: {_told(evidence.metric, here)}")
+        return decision(Action.HOLD, f"{said}: {here.told(evidence.metric)}")
     if evidence.stage is Stage.SHADOW and policy.canary > 0 and missing <= 0 and not behind:
-        return decision(Action.PROMOTE, f"{names[0]} does not do worse than {names[1]}: {_told(evidence.metric, here)}")
+        return decision(Action.PROMOTE, f"{names[0]} does not do worse than {names[1]}: {here.told(evidence.metric)}")
     least, _ = whole.interval(policy.alpha, policy.least_outcomes)
     if missing <= 0 and least > policy.margin:
         return decision(Action.PROMOTE, f"{names[0]} is better than {names[1]}: {_compared(evidence.metric, whole)}")
     if tired:
         days = (evidence.span + evidence.span_before) / 86_400_000_000
         reason = f"{names[0]} was not shown to be better than {names[1]} in {days:.1f} days of event time"
-        return decision(out, f"{reason}: {_told(evidence.metric, whole)}")
+        return decision(out, f"{reason}: {whole.told(evidence.metric)}")
     return decision(
-        Action.HOLD, f"{names[0]} is not shown to be better than {names[1]} yet: {_told(evidence.metric, whole)}"
+        Action.HOLD, f"{names[0]} is not shown to be better than {names[1]} yet: {whole.told(evidence.metric)}"
     )
 
 
@@ -126,10 +142,18 @@ def _length(policy: Rollout, stage: Stage) -> str | timedelta | int:
     return lengths[stage]
 
 
+def _apart(policy: Rollout, evidence: Evidence, gates: Gates) -> Finding:
+    """What slices and groups say; they share an error as large as that of all events together."""
+    alpha = policy.alpha / _STAGES / (bool(gates.slices) + bool(gates.sensitive) or 1)
+    slices = look_at_slices(gates, evidence.metric, evidence.slices, alpha, policy.most_failures)
+    groups = look_at_groups(gates, evidence.groups, alpha)
+    both = (filter(None, pair) for pair in ((slices.shown, groups.shown), (slices.doubt, groups.doubt)))
+    shown, doubt = ("; ".join(said) for said in both)
+    return Finding(shown, doubt, slices.unknown, {**slices.figures, **groups.figures})
+
+
+_SURE = "more than chance explains at any number of looks"
+
+
 def _compared(metric: str, found: Comparison) -> str:
-    return f"{_told(metric, found)}, more than chance explains at any number of looks"
-
-
-def _told(metric: str, found: Comparison) -> str:
-    named = {"accuracy": "error rate"}.get(metric, metric.replace("_", " "))
-    return f"{named} {found.candidate_loss:.4f} against {found.reference_loss:.4f} on {found.count:,} outcomes"
+    return f"{found.told(metric)}, {_SURE}"

@@ -126,6 +126,12 @@ class Rollout:
         return None
 
     @property
+    def length(self) -> int:
+        """A place in the log after those of all records: no standing's `since` is as great."""
+        places = (record.get("sequence", -1) for record in self.records[-1:])
+        return max(len(self.records), 1 + max(places, default=-1))
+
+    @property
     def champion(self) -> Standing | None:
         """What answers; None before the first one."""
         return self.versions[self.champions[-1]] if self.champions else None

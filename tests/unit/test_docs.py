@@ -268,6 +268,7 @@ def reasons_in_code():
             refused = r'refused?\(\s*\w+, "([a-z_]+)"'
             found |= set(re.findall(refused, source.read_text(encoding="utf-8")))
     found |= {"check_failed", "enrichment_failed", "no_model", "model_raised", "model_not_finite", "model_deadline"}
+    found |= {"model_not_probabilities"}
     return found | {NO_ID, BAD_LABEL}
 
 

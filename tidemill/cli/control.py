@@ -77,7 +77,7 @@ def control(
     ends = health.watching(stop.is_set)
     if watch is None:
         # What it writes, it writes only once, however many do: nobody has to stand by.
-        with judging(plan, connection, lambda: True):
+        with judging(plan, connection, lambda: True, metrics.rollout):
             while not ends():
                 health.beat()
                 stop.wait(0.5)
@@ -91,5 +91,5 @@ def control(
 
     plane = ControlPlane(plan.name, make_fresh, read_deltas, metrics)
     options = ControlOptions(watch.idle_ms, watch.retrain is not None, TRIGGER_PARTITIONS, health.beat)
-    with judging(plan, connection, lambda: plane.active):
+    with judging(plan, connection, lambda: plane.active, metrics.rollout):
         run_control(plan.name, connection, plane, options, ends)

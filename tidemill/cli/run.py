@@ -177,6 +177,7 @@ def worker(
         folder,
         None if max_state is None else max_state * 1_000_000,
         LoopOptions(max_records=max_batch),
+        None if note is None else note.with_suffix(".calls"),
     )
     stop = stop_signal()
     threading.Thread(target=stop_with_parent, args=(stop,), daemon=True).start()

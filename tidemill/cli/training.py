@@ -48,7 +48,8 @@ def train(
 ) -> None:
     """Train the declared model on the features that serving computed, evaluate it on later events, and announce it.
 
-    Running workers serve it from their next transaction on. Exits with 2 if it is refused.
+    Running workers serve it from their next transaction on; where the pipeline declares a rollout and has a champion,
+    they score it as a shadow. Exits with 2 if it is refused.
 
     Examples:
         tidemill train flights.py
@@ -76,9 +77,8 @@ def train(
     if as_json:
         print_json(made)
         return
-    out.print(
-        f"model [bold]{made['model_version']}[/bold] announced: {made['estimator']}, {made['artefact_bytes']:,} bytes"
-    )
+    what = f"{made['estimator']}, {made['artefact_bytes']:,} bytes"
+    out.print(f"model [bold]{made['model_version']}[/bold] announced as {made['status']}: {what}")
     out.print(f"trained on {made['training_rows']:,} events, evaluated on {made['evaluation_rows']:,} later ones")
     figures = dict(made["metrics"])
     if left_out := int(figures.pop(DISPUTED, 0)):

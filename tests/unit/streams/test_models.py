@@ -316,3 +316,41 @@ def test_a_challenger_that_is_refused_fails_on_every_event_and_the_champion_stay
     assert (world.serving, world.challengers) == (good, [(bad, 0.0)])
     assert "the model is not a skops file" in world.stage.challengers[0].model.fault
     assert world.changes == [(bad, False), (good, True)] or world.changes == [(good, True), (bad, False)]
+
+
+class Deaths:
+    """As `LastCalls` has them: what the process died of, by key."""
+
+    def __init__(self, **deaths):
+        self.found, self.asked = deaths, []
+
+    def deaths(self, key):
+        return self.found.get(key.partition("/")[0], 0)
+
+    def during(self, key, work):
+        self.asked.append(key)
+        return work()
+
+
+def test_a_model_that_ends_the_process_is_asked_no_more_and_the_former_champion_answers(plan):
+    calls = Deaths()
+    world = World(plan, last_calls=calls)
+    old = world.announce(dump_model(fitted(seed=1)))
+    new = world.announce(dump_model(fitted(seed=2)), status="shadow")
+    world.follower.start()
+    assert [key.partition("/")[0] for key in calls.asked] == [old, new], "loading one may end the process, too"
+    world.move(lambda rollout: to_champion(rollout, new, by="ann", reason="", probation=True))
+    assert (world.serving, world.challengers) == (new, [(old, 0.0)])
+    # The worker is started again after a third death.
+    after = World(plan, last_calls=Deaths(**{new: 3}))
+    for topic in (plan.topic("models"), plan.topic("model-artefacts")):
+        for record in world.log.read(topic, 0):
+            after.log.append(topic, record.key, record.value)
+    after.follower.start()
+    assert (after.serving, after.challengers) == (old, [(old, 0.0), (new, 0.0)])
+    (fault,) = [c.model.fault for c in after.stage.challengers if c.model.version == new]
+    assert "has died 3 times while it was asked" in fault
+    former, refused = after.stage.challengers
+    assert former.stage == refused.stage, "what it fails on is told in the stage of the probation"
+    after.move(lambda rollout: rolled_back(rollout, by="judge", reason=fault))
+    assert (after.serving, after.challengers) == (old, [])

@@ -197,3 +197,59 @@ def test_the_share_of_keys_is_sticky_and_another_one_for_another_version():
     numbers = pa.chunked_array([list(range(5))])
     assert in_share(numbers, numbers, "a", 1.0).all()
     assert len(in_share(keys.slice(0, 0), ids.slice(0, 0), "a", 0.5)) == 0
+
+
+class Rude(BaseException):
+    """As a panic of a compiled library."""
+
+    def __str__(self):
+        raise ValueError("no words")
+
+
+@pytest.mark.parametrize("fault", [SystemExit("bye"), Rude(), RecursionError()])
+def test_a_model_that_wants_to_end_the_process_fails_on_its_rows_only(fault):
+    """Also as champion: a worker that ends would be started again, with the same model."""
+
+    def leaves(frame):
+        if (frame["x"] > 0.8).any():
+            raise fault
+        return by_x(frame)
+
+    done, answers, beside = process(model("a", leaves), Challenger(model("b", leaves), 5))
+    assert len(answers) == 33
+    assert {r.reason for r in done.rejected} == {"model_raised"}
+    assert {type(fault).__name__ in row["failure"] for row in beside if row["failure"]} == {True}
+
+
+@pytest.mark.parametrize("scores", [[1.0, 1.0], [1e9, 1e9], [-0.5, 1.5], [0.3, 0.3], [1, 0, 0], [[1], [0]]])
+def test_scores_that_are_no_probabilities_are_failures(scores):
+    """They would have no loss at all, whatever happens."""
+    _, answers, beside = process(
+        model("a", by_x), Challenger(model("b", lambda frame: np.array([scores] * len(frame))), 5, share=0.5)
+    )
+    assert {row["model_version"] for row in answers} == {"a"}
+    assert all(row["failure"] for row in beside if row["model_version"] == "b")
+
+
+def test_no_model_can_alter_what_another_one_is_shown():
+    def spoils(frame):
+        frame.loc[:, "x"] = 0.5
+        return by_x(frame)
+
+    import pandas as pd
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import StandardScaler
+
+    frame = pd.DataFrame({"x": np.linspace(0, 1, 50)})
+    fitted = [
+        make_pipeline(StandardScaler(copy=copy), LogisticRegression()).fit(frame.copy(), frame["x"] > 0.5)
+        for copy in (True, False)
+    ]
+    for bare in (True, False):
+        rude, polite = (ServedModel(n, ("x",), Scorer(m, TARGET)) for n, m in zip("rp", fitted[::-1], strict=True))
+        if not bare:
+            rude = model("r", spoils)
+        _, _, alone = process(model("a", by_x), Challenger(polite, 5))
+        _, _, after = process(model("a", by_x), Challenger(rude, 4), Challenger(polite, 5))
+        assert [row for row in after if row["model_version"] == "p"] == alone
