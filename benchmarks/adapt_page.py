@@ -52,7 +52,15 @@ def page(found: dict[str, Any]) -> str:
     lines = [_HEAD]
     if not set(GOALS) <= set(streams):
         lines += ["Not all streams with goals were there for this run.", ""]
-    return "\n".join([*lines, *_goals(streams), *_checks(streams), *_methods(streams), _TAIL]).rstrip() + "\n"
+    topics = _topics(found["topics"]) if "topics" in found else []
+    parts = [*lines, *_goals(streams), *topics, *_checks(streams), *_methods(streams), _TAIL]
+    return "\n".join(parts).rstrip() + "\n"
+
+
+def _topics(found: dict[str, Any]) -> list[str]:
+    from adapt_topics import table
+
+    return [_TOPICS, *table(found), ""]
 
 
 def _yes(met: bool) -> str:
@@ -150,6 +158,15 @@ Baselines: *no change* repeats the newest label that is known. *Static* is fitte
 the stream. *Refit* is fitted on the newest tenth at every 5 %, *all history* on everything. The first three streams
 whose names begin with *made* are made by the benchmark.
 """.replace("The first three streams\nwhose names begin with", "The streams whose\nnames begin with")
+
+_TOPICS = """## Through real topics
+
+`make bench-adapt ARGS=--topics`: a pipeline with `tm.AdaptiveClassifier()` on a real broker, `tidemill learn`'s learner
+beside its worker. Events come in blocks; a row is answered by the newest version, which has learnt the labels of all
+rows but the newest *d* before its block, so the last row of a block sees labels a block later than the tables above.
+*Static* are boosted trees of the same first labels, served in the same way. *In memory* is the table above. Accuracy is
+of what was read from the topic of predictions. *Largest* is the largest version on the topic of artefacts.
+"""
 
 _TAIL = """## What was tried
 
