@@ -8,7 +8,7 @@ quick anything is. Beside it, on topics of its own, a model that was fitted once
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -124,7 +124,13 @@ class Traffic:
         self._client, self._stream = tm.Client(pipeline, connection.bootstrap_servers), stream
         self.answers: Integers = np.full(len(stream.labels), -1)
         self.versions = np.full(len(stream.labels), "", dtype=object)
-        self._results = iter(self._client.predictions(since="beginning", timeout=STALLED_SECONDS))
+        self._subscription = self._client.predictions(since="beginning", timeout=STALLED_SECONDS)
+        self._results = iter(self._subscription)
+
+    def close(self) -> None:
+        """Release the connections."""
+        self._subscription.close()
+        self._client.close()
 
     def ask(self, start: int, stop: int) -> None:
         """Send rows, and wait until each is answered."""
@@ -151,18 +157,21 @@ def adaptively(
     pipeline: tm.Pipeline, stream: Stream, delay: int, connection: Connection, block: int
 ) -> tuple[Integers, StreamLearner]:
     """All rows in blocks, each answered by what the labels before it, but for the newest `delay`, have taught."""
-    with worker(pipeline, connection) as serving:
-        traffic = Traffic(pipeline, stream, connection)
+    told = learned = 0
+
+    def caught_up() -> bool:
+        nonlocal learned
+        learned += learner.step()
+        return learned >= told
+
+    with worker(pipeline, connection) as serving, closing(Traffic(pipeline, stream, connection)) as traffic:
         learner = open_learner(pipeline, connection)
-        told = learned = 0
         for start in range(0, len(stream.labels), block):
             until = max(start - delay, 0)
             if until > told:
                 traffic.tell(told, until)
                 told = until
-                while learned < told:
-                    learned += learner.step()
-                    time.sleep(0.002)
+                wait_for(caught_up, f"{told:,} outcomes are learned")
                 published = newest(pipeline, connection)
                 wait_for(lambda: serving.version == published, "what was published is served")  # noqa: B023
             stop = min(start + block, len(stream.labels))
@@ -198,9 +207,9 @@ def statically(pipeline: tm.Pipeline, stream: Stream, connection: Connection, si
     with worker(pipeline, connection) as serving:
         announce(plan, artefact, event, datetime.now(UTC), Publisher(connection), RolloutLog(plan, connection))
         wait_for(lambda: serving.version != "", "the static model is served")
-        traffic = Traffic(pipeline, stream, connection)
-        for start in range(0, len(stream.labels), 5_000):
-            traffic.ask(start, min(start + 5_000, len(stream.labels)))
+        with closing(Traffic(pipeline, stream, connection)) as traffic:
+            for start in range(0, len(stream.labels), 5_000):
+                traffic.ask(start, min(start + 5_000, len(stream.labels)))
     return traffic.answers
 
 

@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import pandas as pd
@@ -40,6 +40,9 @@ class AdaptiveClassifier:
         DeclarationError: a number is below 1, or there are fewer than two classes.
 
     """
+
+    row_by_row: ClassVar[bool] = True
+    """A row's answer does not depend on those beside it, to the last bit."""
 
     def __init__(
         self,

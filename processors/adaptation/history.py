@@ -57,11 +57,12 @@ class History:
         kept = slice(self.oldest - self._from, self.end - self._from)
         return {"rows": self._rows[kept].copy(), "labels": self._labels[kept].astype(np.int32)}
 
-    def restore(self, arrays: Arrays, end: int) -> None:
-        """Go on where one of the same settings was saved that stood at `end`."""
+    def restore(self, arrays: Arrays, end: int, classes: int) -> None:
+        """Go on where one of the same settings was saved that stood at `end`; ModelError for what was not saved so."""
         rows, labels = arrays["rows"], arrays["labels"]
         expected = min(end, self._limit)
-        if rows.shape != (expected, self._rows.shape[1]) or rows.dtype != np.float32 or labels.shape != (expected,):
+        sound = rows.shape == (expected, self._rows.shape[1]) and rows.dtype == np.float32
+        if not (sound and labels.shape == (expected,) and ((labels >= 0) & (labels < classes)).all()):
             raise ModelError("stored rows are not those that this model saves: it was altered")
         self._rows, self._labels = rows, labels.astype(np.int64)
         self._from, self.end = end - expected, end

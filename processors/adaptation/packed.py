@@ -51,7 +51,8 @@ def unpack(data: bytes) -> tuple[dict[str, Any], Arrays]:
             dtype = np.dtype(kind)
             count = int(np.prod(shape, dtype=object))
             shuffled = np.frombuffer(whole, np.uint8, count * dtype.itemsize, at).reshape(dtype.itemsize, count)
-            arrays[name] = np.ascontiguousarray(shuffled.T).reshape(-1).view(dtype).reshape(shape)
+            # A copy that can be written to: compiled loops are compiled again for what cannot.
+            arrays[name] = np.array(shuffled.T, order="C").reshape(-1).view(dtype).reshape(shape)
             at += count * dtype.itemsize
         return head["kept"], arrays
     except (ValueError, KeyError, TypeError, zlib.error) as error:

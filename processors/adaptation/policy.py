@@ -17,7 +17,7 @@ from tidemill.processors.adaptation.rival import Rival, listed, together, unlist
 from tidemill.processors.adaptation.schedule import Schedule
 from tidemill.processors.adaptation.settings import BUDGET, DEFAULT, Budget, Settings
 from tidemill.processors.adaptation.watch import Watch
-from tidemill.schemas.errors import DeclarationError
+from tidemill.schemas.errors import DeclarationError, ModelError
 
 _Floats = NDArray[np.float64]
 _Integers = NDArray[np.int64]
@@ -283,7 +283,7 @@ class Adaptation:
             part, name = path.rsplit("/", 1)
             parts.setdefault(part, {})[name] = array
         self._forest.restore(parts["forest"])
-        self._history.restore(parts["history"], int(kept["learnt"]))
+        self._history.restore(parts["history"], int(kept["learnt"]), self._classes)
         self._models = {FOREST: self._forest.predict}
         for name, kind in kept["models"].items():
             self._models[name] = Fitted(kind, self._classes, self._features, parts[f"model {name}"])
@@ -294,6 +294,8 @@ class Adaptation:
         self._watch.restore(kept["watch"])
         self._schedule.restore(kept["schedule"])
         self._open = unlisted(kept["open"])
+        if not self._used() <= self._models.keys():
+            raise ModelError("a stored vote asks models that are not stored: it was altered")
 
     def _restored(self, saved: Mapping[str, Any] | None) -> Rival | None:
         if saved is None:

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 from sklearn.preprocessing import StandardScaler
+from threadpoolctl import threadpool_limits
 
 from tidemill.processors.adaptation.estimators import ESTIMATORS, boosted_trees, fit, logistic
 from tidemill.processors.adaptation.fitted import Fitted
@@ -24,7 +25,8 @@ def made(classes: int, missing: bool) -> tuple[np.ndarray, np.ndarray]:
 @pytest.mark.parametrize("classes", [2, 3])
 def test_trees_answer_as_scikit_learns(classes: int, missing: bool) -> None:
     rows, labels = made(classes, missing)
-    expected = boosted_trees().fit(rows[:300], labels[:300]).predict_proba(rows)
+    with threadpool_limits(limits=1):
+        expected = boosted_trees().fit(rows[:300], labels[:300]).predict_proba(rows)
     assert fit(TREES, rows[:300], labels[:300], classes)(rows) == pytest.approx(expected, abs=1e-12)
 
 

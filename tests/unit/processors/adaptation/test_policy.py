@@ -199,9 +199,8 @@ def test_the_budget_is_renewed_for_each_period() -> None:
     settings = replace(QUICK, first=300, growth=100.0, refit_every=200, recent=200)
     adaptation = Adaptation(4, 2, budget=Budget(1_000, fits=5), settings=settings, fitter=constant)
     adaptation.learn(rows, labels)
-    fitted = [(event.row - 1) // 1_000 for event in adaptation.events if event.kind is Kind.FIT]
-    # What is decided with the last label of a period is the next one's.
-    assert [fitted.count(period) for period in range(4)] == [5, 3, 3, 6]
+    fitted = [event.row // 1_000 for event in adaptation.events if event.kind is Kind.FIT]
+    assert [fitted.count(period) for period in range(4)] == [5, 3, 3, 3]
 
 
 @pytest.mark.parametrize("delay", [0, 30])
