@@ -68,7 +68,8 @@ def fit(estimator: Estimator, rows: _Floats, labels: _Integers, classes: int) ->
                 # It is as good as it gets in so many steps; whether that is good enough is found out on new labels.
                 warnings.simplefilter("ignore", ConvergenceWarning)
                 return weighed(model.fit(shown, labels), mean, scale, classes)
-        return boosted(model.fit(rows, labels), classes)
+        # Of a column without any value nothing can be learnt; scikit-learn would look for its bins.
+        return boosted(model.fit(np.where(np.isnan(rows).all(axis=0), 0.0, rows), labels), classes)
 
 
 def _spread(rows: _Floats) -> tuple[_Floats, _Floats]:

@@ -203,8 +203,7 @@ def test_the_budget_is_renewed_for_each_period() -> None:
     assert [fitted.count(period) for period in range(4)] == [5, 3, 3, 3]
 
 
-@pytest.mark.parametrize("delay", [0, 30])
-def test_one_that_is_restored_learns_the_same_bits(delay: int) -> None:
+def test_one_that_is_restored_learns_the_same_bits() -> None:
     rows, labels = made(2_500, turn=1_500)
     rows = rows.astype(np.float32).astype(np.float64)
     rows[::9, 1] = np.nan
