@@ -98,7 +98,7 @@ def boosted(model: Any, width: int) -> Fitted:
     begin = np.concatenate([[0], np.cumsum(sizes)[:-1]])
     nodes, offset = np.concatenate(trees), np.repeat(begin, sizes)
     leaf = nodes["is_leaf"].astype(bool)
-    arrays = {
+    arrays: Arrays = {
         "feature": nodes["feature_idx"].astype(np.int32),
         "threshold": nodes["num_threshold"].astype(np.float64),
         "left": np.where(leaf, -1, nodes["left"].astype(np.int64) + offset).astype(np.int32),
@@ -114,7 +114,7 @@ def boosted(model: Any, width: int) -> Fitted:
 
 def weighed(model: Any, mean: _Floats, scale: _Floats, width: int) -> Fitted:
     """Of scikit-learn's LogisticRegression on features standardised so."""
-    arrays = {
+    arrays: Arrays = {
         "mean": mean,
         "scale": scale,
         "weights": np.ascontiguousarray(model.coef_, np.float64),
