@@ -7,7 +7,7 @@ import argparse
 import json
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from multiprocessing import get_context
 from pathlib import Path
@@ -43,22 +43,19 @@ def main() -> int:
     parser.add_argument("--delay", action="append", type=int, help="labels this many rows late; may be repeated")
     parser.add_argument("--quick", action="store_true", help=f"the first {QUICK_ROWS:,} rows, without River's forest")
     parser.add_argument("--resume", action="store_true", help="keep the streams that the last run has measured")
+    parser.add_argument("--topics", action="store_true", help="through a real broker, see adapt_topics.py")
+    parser.add_argument("--block", type=int, help="rows between two versions through topics, at most")
     parser.add_argument("--workers", type=int, default=1, help="processes (default: %(default)s)")
     options = parser.parse_args()
+    if options.topics:
+        return through_topics(parser, options)
     delays = tuple(options.delay or DELAYS)
-    streams = [read(path) for path in sorted(options.streams.glob("*.parquet"))]
-    if not streams:
-        print(f"no streams in {options.streams}: only made ones are measured", file=sys.stderr)
-    streams = sorted([*streams, *made()], key=lambda stream: stream.name not in GOALS)
-    if unknown := set(options.stream or ()) - {stream.name for stream in streams}:
-        parser.error(f"there is no stream {sorted(unknown)}; there are {[stream.name for stream in streams]}")
-    streams = [stream for stream in streams if not options.stream or stream.name in options.stream]
-    if options.quick:
-        streams = [stream.head(QUICK_ROWS) for stream in streams]
+    streams = chosen(parser, options, options.stream or ())
     (HOME / "adaptation-river").mkdir(parents=True, exist_ok=True)
     whole = not (options.quick or options.stream or options.delay)
     path = HOME / ("adaptation.json" if whole else "adaptation-part.json")
-    found = json.loads(path.read_text())["streams"] if options.resume and path.exists() else {}
+    before = json.loads(path.read_text()) if path.exists() else {}
+    found = before["streams"] if options.resume and before else {}
     left = [stream for stream in streams if stream.name not in found]
     begun = time.monotonic()
     with Progress() as progress, ProcessPoolExecutor(options.workers, get_context("spawn")) as pool:
@@ -70,17 +67,58 @@ def main() -> int:
                 "quick": options.quick,
                 "seconds": round(time.monotonic() - begun),
                 "streams": {stream.name: found[stream.name] for stream in streams if stream.name in found},
+                **({"topics": before["topics"]} if "topics" in before else {}),
             }
             # After each stream: what has been measured is not lost when the rest is given up.
             path.write_text(json.dumps(report, indent=1) + "\n")
             progress.advance(bar, len(jobs[job].labels))
-    text = page(report)
-    print(text)
+    print(page(report))
     if whole:
-        from adapt_picture import draw
+        publish(report)
+    return 0
 
-        (DOCS / "reference" / "adaptation.md").write_text(text)
-        draw(report, DOCS / "images" / "adaptation.svg")
+
+def chosen(parser: argparse.ArgumentParser, options: argparse.Namespace, names: Sequence[str]) -> list[Stream]:
+    """The streams of these names, or all; those with goals first."""
+    streams = [read(path) for path in sorted(options.streams.glob("*.parquet"))]
+    if not streams:
+        print(f"no streams in {options.streams}: only made ones are measured", file=sys.stderr)
+    streams = sorted([*streams, *made()], key=lambda stream: stream.name not in GOALS)
+    if unknown := set(names) - {stream.name for stream in streams}:
+        parser.error(f"there is no stream {sorted(unknown)}; there are {[stream.name for stream in streams]}")
+    streams = [stream for stream in streams if not names or stream.name in names]
+    return [stream.head(QUICK_ROWS) for stream in streams] if options.quick else streams
+
+
+def publish(report: dict[str, Any]) -> None:
+    """The page and the picture."""
+    from adapt_picture import draw
+
+    (DOCS / "reference" / "adaptation.md").write_text(page(report))
+    draw(report, DOCS / "images" / "adaptation.svg")
+
+
+def through_topics(parser: argparse.ArgumentParser, options: argparse.Namespace) -> int:
+    """The shipped model on streams through a real broker, under the key `topics` beside what was measured in memory."""
+    import adapt_topics
+    import cluster
+
+    streams = chosen(parser, options, options.stream or adapt_topics.STREAMS)
+    path = HOME / ("adaptation-part.json" if options.quick else "adaptation.json")
+    report = json.loads(path.read_text()) if path.exists() else {"quick": options.quick, "streams": {}}
+    with cluster.broker() as connection:
+        for stream in streams:
+            for delay in options.delay or adapt_topics.DELAYS:
+                mine = adapt_topics.measure(stream, delay, connection, options.block or adapt_topics.BLOCK)
+                memory = report["streams"].get(stream.name, {}).get(str(delay))
+                if memory and memory["rows"] == mine["rows"]:
+                    mine["in_memory"] = memory["accuracy"]
+                report.setdefault("topics", {}).setdefault(stream.name, {})[str(delay)] = mine
+                path.write_text(json.dumps(report, indent=1) + "\n")
+                print(stream.name, delay, json.dumps(mine), flush=True)
+    print("\n".join(adapt_topics.table(report["topics"])))
+    if set(GOALS) <= set(report["streams"]) and not options.quick:
+        publish(report)
     return 0
 
 

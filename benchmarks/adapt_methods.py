@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from adapt_streams import Floats, Integers, Stream
 
-from tidemill.processors.adaptation import Adaptation, Budget, Estimator, Kind
+from tidemill.processors.adaptation import Adaptation, Estimator, Kind
 from tidemill.processors.adaptation.estimators import Predictor, boosted_trees, fit, logistic
 
 LEAST_FIRST = 200
@@ -124,9 +124,9 @@ def online(make: Callable[[], Any], stream: Stream, delays: Sequence[int], *, ke
 
 
 def shipped(fits: Fits, stream: Stream, delay: int) -> tuple[Outcome, Adaptation]:
-    """The policy as it ships, with its one default configuration."""
+    """The policy as `tm.AdaptiveClassifier()` has it; it is told nothing of the stream."""
     size, features = stream.rows.shape
-    policy = Adaptation(features, stream.classes, first=first_labels(stream, delay), budget=Budget(size), fitter=fits)
+    policy = Adaptation(features, stream.classes, fitter=fits)
     answers, fits.cpu_s = np.full(size, -1), 0.0
     begun = time.process_time()
     if delay:

@@ -1,5 +1,6 @@
 """How a model learns in the stream, as declared."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
@@ -10,7 +11,7 @@ from tidemill.schemas.errors import DeclarationError
 
 @dataclass(frozen=True)
 class Learning:
-    """A model that learns from each outcome as it becomes known, one after the other: one of River's.
+    """A model that learns from each outcome as it becomes known, one after the other: one of River's, or the project's.
 
     `every` says when a version of it is published: after so many outcomes, or a span of label time, whose bounds are
     counted from 1970 in UTC. `batch` is how many outcomes are learned at a time, with the model's `learn_many`; one is
@@ -45,8 +46,8 @@ class Learning:
         name = type(estimator).__name__
         if not hasattr(estimator, "learn_one"):
             raise DeclarationError(
-                f"Model({name}(), learning=...): expected one of River's models, which have learn_one; others are"
-                " trained by `tidemill train`"
+                f"Model({name}(), learning=...): expected one of River's models, which have learn_one, or"
+                " tm.AdaptiveClassifier(); others are trained by `tidemill train`"
             )
         if (self.rows is not None and self.rows < 1) or (self.span is not None and self.span < 1):
             raise DeclarationError(f"Learning(every={self.every!r}): expected at least one outcome, or a span of time")
@@ -57,3 +58,8 @@ class Learning:
                 f"Learning(batch={self.batch}): {name} learns one row at a time, it has no learn_many: leave it out"
             )
         assert self.idle_seconds >= 0
+
+
+def for_classes(estimator: Any, classes: Sequence[Any]) -> Any:
+    """The estimator, told the pipeline's classes if it has to know them; DeclarationError if it cannot tell them."""
+    return estimator.for_classes(classes) if hasattr(estimator, "for_classes") else estimator

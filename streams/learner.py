@@ -93,7 +93,8 @@ def _event(plan: Plan, model: LearningModel, version: Version) -> dict[str, Any]
         "training_rows": version.training_rows,
         "evaluation_rows": version.evaluation_rows,
         "metrics": version.metrics,
-        "reason": f"has learned {version.training_rows:,} outcomes",
+        "reason": f"has learned {version.training_rows:,} outcomes"
+        + (f"; since the version before: {version.done}" if version.done else ""),
         "by": LEARNER,
     }
 

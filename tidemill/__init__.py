@@ -11,6 +11,7 @@ from tidemill.annotators import Annotators
 from tidemill.client import Client, Subscription
 from tidemill.declaration import Events, Labels, Model, Profiles
 from tidemill.pipeline import Pipeline
+from tidemill.processors.adaptation.classifier import AdaptiveClassifier
 from tidemill.processors.drift.declaration import (
     Drift,
     concept_drift,
@@ -76,6 +77,7 @@ __version__ = _version("tidemill")
 
 __all__ = [
     "Access",
+    "AdaptiveClassifier",
     "Alert",
     "Annotators",
     "BrokerError",

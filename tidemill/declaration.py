@@ -12,7 +12,7 @@ import pyarrow as pa
 from tidemill.annotators import Annotators
 from tidemill.processors.duration import duration
 from tidemill.processors.frames import to_polars
-from tidemill.processors.learning import Learning
+from tidemill.processors.learning import Learning, for_classes
 from tidemill.processors.online_inference.target import ClassLabel, Target
 from tidemill.processors.outcomes import Horizon, LabelFields, Policies, ProfileWindows
 from tidemill.processors.sanity_check.private_fields import Hashed, PrivateFields
@@ -283,6 +283,7 @@ class Model:
 
     def target(self, classes: tuple[ClassLabel, ...]) -> Target:
         """What the predictions hold."""
+        for_classes(self.estimator, classes)
         target = Target(classes, self.prior)
         metric_of(self.metric, target)
         return target

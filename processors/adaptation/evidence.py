@@ -1,6 +1,8 @@
 """Whether one of two that answered the same rows is better by more than noise."""
 
 import math
+from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -43,3 +45,11 @@ class Evidence:
         error = float(np.std(self._means, ddof=1)) / math.sqrt(len(self._means))
         # Two that answer alike differ by nothing, and vary by nothing.
         return self.mean / max(error, 1e-9)
+
+    def saved(self) -> dict[str, Any]:
+        """What it has heard, as JSON can hold it."""
+        return {"means": list(self._means), "rows": self.rows}
+
+    def restore(self, saved: Mapping[str, Any]) -> None:
+        """Go on where another one was saved."""
+        self._means, self.rows = [float(mean) for mean in saved["means"]], int(saved["rows"])

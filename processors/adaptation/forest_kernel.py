@@ -101,6 +101,7 @@ def plant(t: Trees, slot: int, features: int) -> None:
 
 @njit(cache=True, nogil=True)
 def _leaf(t: Trees, slot: int, row: _Floats) -> int:
+    """The leaf that a row falls into; a missing value goes to the second child."""
     node = 0
     while t.feature[slot, node] >= 0:
         node = t.left[slot, node] + (0 if row[t.feature[slot, node]] <= t.threshold[slot, node] else 1)
@@ -116,7 +117,7 @@ def _bayes(t: Trees, slot: int, node: int, row: _Floats, out: _Floats) -> None:
     for s in range(t.subset.shape[2]):
         value = row[t.subset[slot, node, s]]
         spread = t.high[slot, node, s] - t.low[slot, node, s]
-        if not spread > 0:
+        if not spread > 0 or math.isnan(value):
             continue
         least = (0.01 * spread) ** 2
         for c in range(classes):
@@ -258,6 +259,8 @@ def _learn(t: Trees, slot: int, row: _Floats, label: int, weight: float, out: _F
     counts[label] += weight
     for s in range(t.subset.shape[2]):
         value = row[t.subset[slot, node, s]]
+        if math.isnan(value):
+            continue
         t.low[slot, node, s] = min(t.low[slot, node, s], value)
         t.high[slot, node, s] = max(t.high[slot, node, s], value)
         t.weights[slot, node, s, label] += weight

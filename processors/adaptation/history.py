@@ -1,14 +1,19 @@
 """Labelled rows in the order in which their labels came."""
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
+from tidemill.schemas.errors import ModelError
+
 _Floats = NDArray[np.float64]
+Arrays = dict[str, NDArray[Any]]
 _Integers = NDArray[np.int64]
 
 
 class History:
-    """The newest `limit` labelled rows; positions count from the first row that was ever taken.
+    """The newest `limit` labelled rows, in single precision; positions count from the first row that was ever taken.
 
     >>> history = History(features=1, limit=3)
     >>> history.add(np.arange(5.0)[:, None], np.arange(5))
@@ -17,7 +22,7 @@ class History:
     """
 
     def __init__(self, features: int, *, limit: int) -> None:
-        self._rows, self._labels = np.zeros((64, features)), np.zeros(64, np.int64)
+        self._rows, self._labels = np.zeros((64, features), np.float32), np.zeros(64, np.int64)
         self._limit, self._from, self.end = limit, 0, 0
 
     def add(self, rows: _Floats, labels: _Integers) -> None:
@@ -39,6 +44,25 @@ class History:
 
     def span(self, start: int, stop: int) -> tuple[_Floats, _Integers]:
         """Rows and labels from a position to another, without those that are no longer kept."""
-        oldest = max(self._from, self.end - self._limit)
-        inside = slice(max(start, oldest) - self._from, max(stop, oldest) - self._from)
-        return self._rows[inside], self._labels[inside]
+        inside = slice(max(start, self.oldest) - self._from, max(stop, self.oldest) - self._from)
+        return self._rows[inside].astype(np.float64), self._labels[inside]
+
+    @property
+    def oldest(self) -> int:
+        """The position of the oldest row that is kept."""
+        return max(self._from, self.end - self._limit)
+
+    def saved(self) -> Arrays:
+        """The rows that are kept."""
+        kept = slice(self.oldest - self._from, self.end - self._from)
+        return {"rows": self._rows[kept].copy(), "labels": self._labels[kept].astype(np.int32)}
+
+    def restore(self, arrays: Arrays, end: int, classes: int) -> None:
+        """Go on where one of the same settings was saved that stood at `end`; ModelError for what was not saved so."""
+        rows, labels = arrays["rows"], arrays["labels"]
+        expected = min(end, self._limit)
+        sound = rows.shape == (expected, self._rows.shape[1]) and rows.dtype == np.float32
+        if not (sound and labels.shape == (expected,) and ((labels >= 0) & (labels < classes)).all()):
+            raise ModelError("stored rows are not those that this model saves: it was altered")
+        self._rows, self._labels = rows, labels.astype(np.int64)
+        self._from, self.end = end - expected, end

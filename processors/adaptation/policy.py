@@ -1,6 +1,7 @@
 """The adaptation policy: what answers, what is fitted and when, what is promoted and what is rolled back."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -8,14 +9,15 @@ from numpy.typing import NDArray
 from tidemill.processors.adaptation.blend import Blend
 from tidemill.processors.adaptation.estimators import ESTIMATORS, Estimator, Predictor, fit
 from tidemill.processors.adaptation.events import Event, Kind
+from tidemill.processors.adaptation.fitted import Fitted
 from tidemill.processors.adaptation.forest import AdaptiveForest
 from tidemill.processors.adaptation.history import History
 from tidemill.processors.adaptation.portfolio import Portfolio
-from tidemill.processors.adaptation.rival import Rival, together
+from tidemill.processors.adaptation.rival import Rival, listed, together, unlisted
 from tidemill.processors.adaptation.schedule import Schedule
-from tidemill.processors.adaptation.settings import DEFAULT, Budget, Settings
+from tidemill.processors.adaptation.settings import BUDGET, DEFAULT, Budget, Settings
 from tidemill.processors.adaptation.watch import Watch
-from tidemill.schemas.errors import DeclarationError
+from tidemill.schemas.errors import DeclarationError, ModelError
 
 _Floats = NDArray[np.float64]
 _Integers = NDArray[np.int64]
@@ -44,14 +46,15 @@ class Adaptation:
     less loss and no more errors; the portfolio without them is then kept in the shadow, and comes back if it is
     surely better.
 
-    `rows` are (n × `features`) float64 without missing values, labels class codes below `classes`. `fitter` is for
-    who fits elsewhere. Raises DeclarationError for numbers that make no sense.
+    `rows` are (n × `features`) float64, NaN where a value is missing, labels class codes below `classes`. `budget` is
+    for each period of its rows. `fitter` is for who fits elsewhere. Raises DeclarationError for numbers that make no
+    sense.
 
-    >>> policy = Adaptation(2, 2, first=200, budget=Budget(2_000))
-    >>> rows = np.random.default_rng(0).normal(size=(400, 2))
+    >>> policy = Adaptation(2, 2)
+    >>> rows = np.random.default_rng(0).normal(size=(1_500, 2))
     >>> events = policy.learn(rows, (rows[:, 0] > 0).astype(int))
     >>> [event.reason for event in events]
-    ['first@0-200', 'linear@0-200', 'history@0-400', 'recent@200-400', 'linear@200-400']
+    ['first@0-1000', 'linear@0-1000', 'history@0-1500', 'recent@0-1500', 'linear@0-1500']
     >>> policy.predict(np.array([[2.0, 0.0], [-2.0, 0.0]])).argmax(axis=1).tolist()
     [1, 0]
     """
@@ -61,18 +64,19 @@ class Adaptation:
         features: int,
         classes: int,
         *,
-        first: int,
-        budget: Budget,
+        budget: Budget = BUDGET,
         settings: Settings = DEFAULT,
         estimators: Sequence[Estimator] = ESTIMATORS,
         fitter: Fitter = _fit,
     ) -> None:
+        first = settings.first
         if min(features, classes, first, budget.rows) < 1:
             raise DeclarationError(
                 "features, classes, first and the budget's rows: expected at least 1 of each, got "
                 f"{features}, {classes}, {first}, {budget.rows}"
             )
         self.settings, self.budget, self.events = settings, budget, list[Event]()
+        self._features = features
         self._classes, self._first, self._estimators, self._fitter = classes, first, tuple(estimators), fitter
         self._forest = AdaptiveForest(features, classes, trees=settings.trees, seed=settings.seed)
         self._history = History(features, limit=settings.history)
@@ -82,10 +86,12 @@ class Adaptation:
         self._challenger: Rival | None = None
         self._former: Rival | None = None
         self._watch = Watch(first=first, rows_per_alarm=settings.rows_per_alarm)
-        self._schedule = Schedule(self._estimators, first=first, budget=budget, settings=settings)
+        self._schedule = Schedule(self._estimators, budget=budget, settings=settings)
         self._open: list[tuple[_Floats, _Floats]] = []
         self.promotions = self.fits = 0
         """Changes of the batch models that answer, rollbacks too; batch models that were fitted."""
+        self._spent = {"promotions": 0, "fits": 0}
+        """What of both was before the budget's period."""
 
     @property
     def learnt(self) -> int:
@@ -106,8 +112,12 @@ class Adaptation:
     def learn(self, rows: _Floats, labels: _Integers) -> list[Event]:
         """Take the labels of the rows that follow those before; what was done because of them."""
         before = len(self.events)
-        self._advance(rows, labels, None)
+        self.answer_and_learn(rows, labels)
         return self.events[before:]
+
+    def answer_and_learn(self, rows: _Floats, labels: _Integers) -> _Floats:
+        """For each row in turn: predict it, then learn it. As one by one, but quicker."""
+        return self._advance(rows, labels, None)
 
     def interleave(self, asked: _Floats, rows: _Floats, labels: _Integers) -> _Floats:
         """For each place in turn: predict the row asked, then learn the other (as many). The same as one by one.
@@ -143,12 +153,11 @@ class Adaptation:
         return self._champion.models.union(*(rival.portfolio.models for rival in self._rivals()))
 
     def _take(self, rows: _Floats, labels: _Integers, asked: _Floats | None) -> _Floats:
-        """Learn rows between two decisions; the answers to those asked, if there are any."""
+        """Learn rows between two decisions; the answers to those asked, or else to these, each before its label."""
         answers = {name: self._models[name](rows) for name in self._used() if name != FOREST}
-        given = np.zeros((len(rows), self._classes))
         if asked is None:
             answers[FOREST] = self._forest.learn(rows, labels)
-            losses, errors = self._champion.learn(answers, labels)
+            given, (losses, errors) = self._champion.learn(answers, labels)
         else:
             wanted = {name: self._models[name](asked) for name in self._champion.models if name != FOREST}
             wanted[FOREST], answers[FOREST] = self._forest.interleave(asked, rows, labels)
@@ -172,7 +181,7 @@ class Adaptation:
         self._champion = Portfolio(version, self._champion.blend.over(tuple(version), {}))
 
     def _fitted(self, estimator: Estimator, start: int, place: str = "") -> str:
-        stop = self.learnt
+        start, stop = max(start, self._history.oldest), self.learnt
         rows, labels = self._history.span(start, stop)
         name = f"{place or estimator.name}@{start}-{stop}"
         self._models[name] = self._fitter(estimator, rows, labels, self._classes, (start, stop))
@@ -187,14 +196,20 @@ class Adaptation:
             rival.settle(champion)
         self._judge_former()
         self._judge_challenger()
-        if due := self._schedule.due(self.learnt, spent=self.fits):
+        if self.learnt % self.budget.rows < self.settings.pace:
+            self._spent = {"promotions": self.promotions, "fits": self.fits}
+        if due := self._schedule.due(self.learnt, spent=self.fits - self._spent["fits"]):
             self._challenge({estimator.name: self._fitted(estimator, start) for estimator, start in due})
         used = self._used()
         self._models = {name: model for name, model in self._models.items() if name in used}
 
+    @property
+    def _promotions_left(self) -> int:
+        return self.budget.promotions - (self.promotions - self._spent["promotions"])
+
     def _judge_former(self) -> None:
         former = self._former
-        if former is not None and former.better and self.promotions < self.budget.promotions:
+        if former is not None and former.better and self._promotions_left > 0:
             self.promotions += 1
             self._note(Kind.ROLLBACK, former.reason, former.figures)
             self._champion, self._former, self._challenger = former.portfolio, None, None
@@ -205,14 +220,12 @@ class Adaptation:
     def _judge_challenger(self) -> None:
         challenger = self._challenger
         # One change is kept back for taking this one back.
-        if challenger is not None and challenger.better and self.promotions < self.budget.promotions - 1:
+        if challenger is not None and challenger.better and self._promotions_left > 1:
             if self._former is not None:
                 self._note(Kind.CONFIRMATION, self._former.reason, self._former.figures)
             self.promotions += 1
             self._note(Kind.PROMOTION, challenger.reason, challenger.figures)
-            least = 2 * self.settings.batches * self.settings.pace
-            rows = max(self.settings.probation * self.budget.rows, least)
-            self._former = self._rival(self._champion, rows, "what was before")
+            self._former = self._rival(self._champion, self.settings.probation, "what was before")
             self._champion, self._challenger = challenger.portfolio, None
         elif challenger is not None and self.learnt >= challenger.until:
             self._refuse(challenger)
@@ -227,10 +240,67 @@ class Adaptation:
         self._note(Kind.REFUSAL, challenger.reason, challenger.figures)
         self._challenger = None
 
-    def _rival(self, portfolio: Portfolio, rows: float, reason: str) -> Rival:
+    def _rival(self, portfolio: Portfolio, rows: int, reason: str) -> Rival:
         settings = self.settings
         until = self.learnt + rows
         return Rival(portfolio, until=until, reason=reason, least=settings.batches, margin=settings.margin)
 
     def _note(self, kind: Kind, reason: str, figures: dict[str, float], row: int | None = None) -> None:
         self.events.append(Event(kind, self.learnt if row is None else row, reason, figures))
+
+    def saved(self) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
+        """All that answers and decisions depend on, but not `events`: what JSON can hold, and arrays.
+
+        Models must be those that `fit` makes.
+        """
+        models = {name: model for name, model in self._models.items() if isinstance(model, Fitted)}
+        kept: dict[str, Any] = {
+            "learnt": self.learnt,
+            "promotions": self.promotions,
+            "fits": self.fits,
+            "spent": self._spent,
+            "models": {name: model.kind for name, model in models.items()},
+            "champion": self._champion.saved(),
+            "challenger": self._challenger.saved() if self._challenger else None,
+            "former": self._former.saved() if self._former else None,
+            "watch": self._watch.saved(),
+            "schedule": self._schedule.saved(),
+            "open": listed(self._open),
+        }
+        parts = {"forest": self._forest.saved(), "history": self._history.saved()}
+        parts |= {f"model {name}": model.arrays for name, model in models.items()}
+        return kept, {f"{part}/{name}": array for part, own in parts.items() for name, array in own.items()}
+
+    def restore(self, kept: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]]) -> None:
+        """Go on where one of the same settings was saved: it learns and decides the same from there.
+
+        Raises:
+            ModelError: arrays are not those that one saves.
+
+        """
+        parts: dict[str, dict[str, NDArray[Any]]] = {}
+        for path, array in arrays.items():
+            part, name = path.rsplit("/", 1)
+            parts.setdefault(part, {})[name] = array
+        self._forest.restore(parts["forest"])
+        self._history.restore(parts["history"], int(kept["learnt"]), self._classes)
+        self._models = {FOREST: self._forest.predict}
+        for name, kind in kept["models"].items():
+            self._models[name] = Fitted(kind, self._classes, self._features, parts[f"model {name}"])
+        self.promotions, self.fits = int(kept["promotions"]), int(kept["fits"])
+        self._spent = {name: int(kept["spent"][name]) for name in self._spent}
+        self._champion = self._champion.restored(kept["champion"])
+        self._challenger, self._former = (self._restored(kept[name]) for name in ("challenger", "former"))
+        self._watch.restore(kept["watch"])
+        self._schedule.restore(kept["schedule"])
+        self._open = unlisted(kept["open"])
+        if not self._used() <= self._models.keys():
+            raise ModelError("a stored vote asks models that are not stored: it was altered")
+
+    def _restored(self, saved: Mapping[str, Any] | None) -> Rival | None:
+        if saved is None:
+            return None
+        made = self._rival(self._champion.restored(saved["portfolio"]), 0, saved["reason"])
+        made.until = int(saved["until"])
+        made.restore(saved)
+        return made

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -30,9 +31,12 @@ class Portfolio:
     def _placed(self, answers: Mapping[str, _Floats]) -> dict[str, _Floats]:
         return {place: answers[name] for place, name in self.version.items()}
 
-    def learn(self, answers: Mapping[str, _Floats], labels: NDArray[np.int64]) -> tuple[_Floats, _Floats]:
-        """Take labels; logarithmic loss and error (0 or 1) of what it answered to each row just before."""
-        return _outcome(self.blend.learn(self._placed(answers), labels), labels)
+    def learn(
+        self, answers: Mapping[str, _Floats], labels: NDArray[np.int64]
+    ) -> tuple[_Floats, tuple[_Floats, _Floats]]:
+        """Take labels; what it answered to each row just before, and the logarithmic loss and error (0 or 1) of it."""
+        mixed = self.blend.learn(self._placed(answers), labels)
+        return mixed, _outcome(mixed, labels)
 
     def interleave(
         self, asked: Mapping[str, _Floats], answers: Mapping[str, _Floats], labels: NDArray[np.int64]
@@ -47,6 +51,16 @@ class Portfolio:
         version = self.version | dict(models)
         begin = {place: losses.get(place, losses[like]) for place in version}
         return Portfolio(version, self.blend.over(tuple(version), begin))
+
+    def saved(self) -> dict[str, Any]:
+        """Who fills which place, and the losses of each, as JSON can hold it."""
+        return {"version": dict(self.version), "losses": self.blend.losses}
+
+    def restored(self, saved: Mapping[str, Any]) -> "Portfolio":
+        """The portfolio that was saved, with a blend of this one's settings."""
+        version = {str(place): str(name) for place, name in saved["version"].items()}
+        losses = {place: float(saved["losses"][place]) for place in version}
+        return Portfolio(version, self.blend.over(tuple(version), losses))
 
 
 def _outcome(mixed: _Floats, labels: NDArray[np.int64]) -> tuple[_Floats, _Floats]:

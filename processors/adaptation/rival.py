@@ -1,6 +1,7 @@
 """A portfolio that answers in the shadow of the champion, and whether it is better."""
 
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,7 +27,7 @@ class Rival:
 
     def take(self, answers: Mapping[str, _Floats], labels: NDArray[np.int64]) -> None:
         """Learn labels, and keep how it did."""
-        self._open.append(self.portfolio.learn(answers, labels))
+        self._open.append(self.portfolio.learn(answers, labels)[1])
 
     def settle(self, champion: _Outcome) -> None:
         """Compare with the champion's losses and errors on the same rows."""
@@ -50,6 +51,33 @@ class Rival:
             "errors": self._errors.mean,
             "score": self._losses.score,
         }
+
+    def saved(self) -> dict[str, Any]:
+        """How it stands, as JSON can hold it."""
+        return {
+            "portfolio": self.portfolio.saved(),
+            "until": self.until,
+            "reason": self.reason,
+            "losses": self._losses.saved(),
+            "errors": self._errors.saved(),
+            "open": listed(self._open),
+        }
+
+    def restore(self, saved: Mapping[str, Any]) -> None:
+        """What was heard of one that was saved."""
+        self._losses.restore(saved["losses"])
+        self._errors.restore(saved["errors"])
+        self._open = unlisted(saved["open"])
+
+
+def listed(outcomes: list[_Outcome]) -> list[list[float]]:
+    """Losses and errors of several blocks as JSON can hold them."""
+    return [part.tolist() for part in together(outcomes)] if outcomes else []
+
+
+def unlisted(saved: list[list[float]]) -> list[_Outcome]:
+    """What `listed` was given, as one block."""
+    return [(np.array(saved[0], np.float64), np.array(saved[1], np.float64))] if saved else []
 
 
 def together(outcomes: list[_Outcome]) -> _Outcome:

@@ -1,6 +1,7 @@
 """Alarms: the errors of what answers have become more frequent."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,3 +25,12 @@ class Watch:
             taken += found + 1
             yield self._first + self._rows + taken, self._first + int(self._detector.change_point or 0)
         self._rows += len(errors)
+
+    def saved(self) -> dict[str, Any]:
+        """Where it stands, as JSON can hold it."""
+        return {"rows": self._rows, "detector": self._detector.saved()}
+
+    def restore(self, saved: Mapping[str, Any]) -> None:
+        """Go on where one of the same settings was saved."""
+        self._rows = int(saved["rows"])
+        self._detector.restore(saved["detector"])

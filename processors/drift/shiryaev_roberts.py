@@ -212,7 +212,10 @@ class ShiryaevRoberts:
         return parts
 
     def restore(self, saved: Mapping[str, Any]) -> None:
-        """Go on where a detector of the same settings was saved; what its last update said is not kept."""
+        """Go on where a detector of the same settings was saved; what its last update said is not kept.
+
+        Raises ValueError for what was not saved by one.
+        """
         self._levels = None
         if "centre" in saved:
             self._place(saved["centre"], None)
@@ -221,6 +224,9 @@ class ShiryaevRoberts:
                 array[...] = _unpacked(saved[name]).reshape(array.shape)
         self._registers[:] = _unpacked(saved["registers"])
         self._scales[...] = _unpacked(saved["scales"]).reshape(self._scales.shape)
+        first, last = self._registers[[kernel.FIRST, kernel.LAST]]
+        if not 0 <= first <= last <= len(self._posterior):
+            raise ValueError(f"expected a part of a grid of {len(self._posterior)} levels, got {first} to {last}")
 
 
 _LEARNT = ("posterior", "ratios", "peaks", "origins")

@@ -1,5 +1,7 @@
 """Pickles of River's models, loaded without anyone's trust: only what River's learners consist of may be in them.
 
+So may be the project's own learner, which takes its state as bytes and checks them itself.
+
 A pickle is a program: it names classes and functions, calls them, and sets attributes. Here it may name only those of a
 list: River's own classes of learners, transformers and statistics, plain containers, numpy's arrays. None of them does
 anything but keep numbers, and an attribute can only hold what the list has, so that whatever is called later is on the
@@ -44,6 +46,8 @@ _NUMPY = frozenset(
         ("numpy._core.numeric", "_frombuffer"),
     }
 )
+OWN = frozenset({("tidemill.processors.adaptation.classifier", "AdaptiveClassifier")})
+"""The project's own learners."""
 _RANDOM = "random"
 _BUILTINS = frozenset({"bool", "complex", "dict", "float", "frozenset", "int", "list", "set", "str", "tuple"})
 _COLLECTIONS = frozenset({"Counter", "OrderedDict", "defaultdict", "deque"})
@@ -123,7 +127,7 @@ class _Reader(pickle.Unpickler):
         return found
 
     def _known(self, module: str, name: str) -> Any:
-        if (module, name) in FUNCTIONS or (module, name) in _NUMPY:
+        if (module, name) in FUNCTIONS | _NUMPY | OWN:
             return functools.reduce(getattr, name.split("."), importlib.import_module(module))
         if module == "builtins":
             return getattr(builtins, name) if name in _BUILTINS else _method if name == "getattr" else None

@@ -50,8 +50,9 @@ class Scorer:
         self._names = list(getattr(model, "feature_names_in_", ()))
         bare = without_names(model) if self._names else None
         self._bare = None if bare is None else _Calls.of(bare, target, shortcut)
-        # A model that takes one row at a time has no shape to depend on.
-        self._fill = hasattr(model, "predict_proba" if target.classes else "predict")
+        # A model that takes one row at a time, or says that it answers each by itself, has no shape to depend on.
+        whole = hasattr(model, "predict_proba" if target.classes else "predict")
+        self._fill = whole and not getattr(model, "row_by_row", False)
         # Made here, since it knows the libraries that are loaded by now: the model has brought its own.
         self._libraries = ThreadpoolController()
 

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 from numpy.typing import NDArray
 
 from tidemill.schemas.errors import ModelError
@@ -59,6 +60,10 @@ def fitted(model: Any, frame: "pd.DataFrame", labels: NDArray[Any], weights: NDA
         ModelError: there are weights, and the model takes none.
 
     """
+    if hasattr(model, "answer_and_learn") and weights is None:
+        model = model if model.classes is not None else model.for_classes(np.unique(labels).tolist())
+        model.learn_many(frame, labels.tolist())
+        return model
     if hasattr(model, "learn_one"):
         for place, (row, label) in enumerate(zip(frame.to_dict(orient="records"), labels.tolist(), strict=True)):
             if weights is None:

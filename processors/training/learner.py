@@ -9,14 +9,14 @@ import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from tidemill.processors.frames import to_model_frame
-from tidemill.processors.learning import Learning
+from tidemill.processors.learning import Learning, for_classes
 from tidemill.processors.online_inference.artefact import Artefact, dump_model, load_model
 from tidemill.processors.online_inference.checked_pickle import dump_repeatably
 from tidemill.processors.online_inference.scorer import rows_of, score_one
@@ -24,6 +24,9 @@ from tidemill.processors.online_inference.target import Target
 from tidemill.processors.training.arrivals import KNOWN, OFFSET, PARTITION
 from tidemill.processors.training.fit import base_rates, class_metrics
 from tidemill.schemas.errors import ModelError
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 LABEL = "label"
 Ranges = dict[int, tuple[int, int]]
@@ -46,6 +49,8 @@ class Version:
     trained_from: datetime | None
     trained_until: datetime | None
     skipped: int
+    done: str = ""
+    """What a model that adapts did since the version before, as a phrase."""
 
 
 @dataclass
@@ -73,6 +78,7 @@ class Learner:
         """
         self._features, self._names = [sys.intern(name) for name in features], list(names)
         self._target, self._learning = target, learning
+        estimator = for_classes(estimator, target.classes)
         self._fresh = dump_model(estimator.clone())
         if dump_model(estimator.clone()).data != self._fresh.data:
             raise ModelError(
@@ -117,6 +123,9 @@ class Learner:
         chosen = rows.slice(0, count)
         frame = to_model_frame(chosen, self._names).set_axis(self._features, axis="columns")
         labels = chosen[LABEL].to_pylist()
+        if hasattr(self.model, "answer_and_learn"):
+            self._learn_columns(frame, labels)
+            frame, labels = frame.iloc[:0], []
         for row, label in zip(rows_of(frame), labels, strict=True):
             self._block.append((_shared(row), _shared_text(label)))
             if len(self._block) == self._learning.batch:
@@ -137,6 +146,15 @@ class Learner:
             self._bucket = int(buckets[0])
         later = np.flatnonzero(buckets != self._bucket)
         return (int(later[0]), True) if len(later) else (len(rows), False)
+
+    def _learn_columns(self, frame: "pd.DataFrame", labels: list[Any]) -> None:
+        """Of a model for which blocks change nothing, and a missing value is one like others."""
+        good = [place for place, label in enumerate(labels) if label in self._target.classes]
+        self._skipped += len(labels) - len(good)
+        if good:
+            known = [labels[place] for place in good]
+            self._scores += self.model.answer_and_learn(frame.iloc[good], known).tolist()
+            self._labels += known
 
     def _learn(self) -> None:
         import pandas as pd
@@ -202,6 +220,7 @@ class Learner:
             progress.first,
             progress.last,
             skipped,
+            getattr(self.model, "done", ""),
         )
         # The next version is due as long after this one, whether this one is accepted or not.
         self._since, self._bucket = 0, None

@@ -223,6 +223,22 @@ def hop_world(tmp_path_factory):
     return make_world(tmp_path_factory.mktemp("laws"), HOPS)
 
 
+@pytest.fixture(scope="session")
+def adaptive_world(world):
+    """The same with the model that adapts, which takes missing values."""
+    random = np.random.default_rng(0)
+    data = pd.DataFrame(random.normal(size=(300, 3)), columns=MODEL_FEATURES)
+    data.loc[::7, "height"] = np.nan
+    learned = tm.AdaptiveClassifier(classes=world.plan.target.classes)
+    learned.learn_many(data, data["seen"] > 0)
+    return World(world.plan, ServedModel("m2", tuple(MODEL_FEATURES), Scorer(learned, world.plan.target)))
+
+
+@pytest.fixture(params=["world", "hop_world", "adaptive_world"])
+def every_world(request):
+    return request.getfixturevalue(request.param)
+
+
 @pytest.fixture(params=["world", "hop_world"])
 def any_world(request):
     return request.getfixturevalue(request.param)

@@ -109,9 +109,9 @@ def count(world, broker, topic):
 
 @thorough
 @given(data=st.data())
-def test_the_same_bytes_however_the_log_is_cut_and_whoever_runs_the_stages(any_world, data):
+def test_the_same_bytes_however_the_log_is_cut_and_whoever_runs_the_stages(every_world, data):
     """Batch invariance, restarts and aborted commits at any cut, and parity of a replay with the live run."""
-    world = any_world
+    world = every_world
     events = data.draw(logs(world))
     whole = world.public(world.run(events)[0])
     layout = data.draw(st.sampled_from(list(world.layouts())))

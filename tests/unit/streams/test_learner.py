@@ -68,10 +68,11 @@ def versions(driver):
     return announcements(MemoryStream(driver.log, "learning.models"), wait=True)
 
 
-def test_versions_are_the_same_however_often_the_learner_is_started_again():
+@pytest.mark.parametrize("estimator", [None, tm.AdaptiveClassifier()], ids=["logistic", "adaptive"])
+def test_versions_are_the_same_however_often_the_learner_is_started_again(estimator):
     found = []
     for cuts in ([300], [40, 41, 150, 220, 300]):
-        driver, before = tm.testing.Driver(pipeline(every=50)), 0
+        driver, before = tm.testing.Driver(pipeline(estimator, every=50)), 0
         made = orders(driver, 300)
         driver.send(made)
         driver.run()
@@ -84,6 +85,8 @@ def test_versions_are_the_same_however_often_the_learner_is_started_again():
     assert [v["artefact_sha256"] for v in found[0]] == [v["artefact_sha256"] for v in found[1]]
     assert [v["training_rows"] for v in found[0]] == [50, 100, 150, 200, 250, 300]
     assert {v["by"] for v in found[0]} == {"learner"}
+    said = {v["reason"].partition("; ")[2] for v in found[0]}
+    assert said == {"since the version before: nothing was fitted or changed" if estimator else ""}
     last = found[0][-1]["training_offsets"]
     assert sum(row["last"] - row["first"] + 1 for row in last) == 300
 
@@ -137,3 +140,14 @@ def test_what_retention_has_deleted_cannot_be_learned():
     driver.log.delete_before("learning.outcomes", 0, 42)
     with pytest.raises(tm.StreamError, match="retention has deleted"):
         driver.learn()
+
+
+def test_an_adaptive_model_of_numbers_is_refused():
+    with pytest.raises(tm.DeclarationError, match="the pipeline's label is a number"):
+        tm.Pipeline(
+            "learning",
+            tm.Events(ORDER, key="customer", time="at", id="id"),
+            features=[tm.fields("amount")],
+            labels=tm.Labels(ORDER, id="id", label=pl.col("value"), time="at"),
+            model=tm.Model(tm.AdaptiveClassifier(), features=["amount"], learning=tm.Learning()),
+        ).plan()

@@ -1,5 +1,7 @@
 """Rows that are kept, evidence in batches, what is fitted when."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -20,7 +22,7 @@ def test_history_gives_back_the_newest_rows_in_any_blocks() -> None:
         for start in (0, at - 200, at - 100, at - 1):
             start, oldest = max(start, 0), max(at - 150, 0)
             kept, codes = history.span(start, at)
-            assert np.array_equal(kept, rows[max(start, oldest) : at])
+            assert np.array_equal(kept, rows[max(start, oldest) : at].astype(np.float32))
             assert np.array_equal(codes, labels[max(start, oldest) : at])
     assert history.end == 1_000
 
@@ -49,7 +51,8 @@ def test_evidence_waits_for_enough_batches_and_bears_equals() -> None:
 
 
 def schedule(fits: int = 45) -> Schedule:
-    return Schedule(ESTIMATORS, first=1_000, budget=Budget(10_000, fits=fits), settings=DEFAULT)
+    settings = replace(DEFAULT, growth=1.0, refit_every=1_000, recent=1_000, after_alarm=(100, 400))
+    return Schedule(ESTIMATORS, budget=Budget(10_000, fits=fits), settings=settings)
 
 
 def spent(plan: Schedule, alarms: dict[int, int]) -> list[tuple[int, str, int]]:
@@ -80,3 +83,12 @@ def test_many_alarms_stay_within_the_budget_and_leave_what_intervals_need() -> N
     assert len(found) + 2 <= 35
     # What would be fitted at the very end is not kept for.
     assert [row for row, name, _ in found if name == "history"][:8] == list(range(2_000, 9_001, 1_000))
+
+
+def test_intervals_grow_with_the_rows_up_to_a_limit() -> None:
+    plan = Schedule(ESTIMATORS, budget=Budget(), settings=replace(DEFAULT, growth=0.5, refit_every=5_000))
+    rows = [row for row in range(1_000, 30_000, 50) if plan.due(row, spent=0)]
+    gaps = np.diff([1_000, *rows])
+    assert rows[:3] == [1_500, 2_250, 3_400]
+    assert list(gaps) == sorted(gaps)
+    assert set(gaps[-3:]) == {5_000}

@@ -2,12 +2,14 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
 
 from tidemill.processors.adaptation import Adaptation, Budget, Estimator, Kind, Settings
 from tidemill.processors.adaptation.estimators import ESTIMATORS, Predictor, fit
+from tidemill.processors.adaptation.packed import pack, unpack
 from tidemill.schemas.errors import DeclarationError
 
 QUICK = Settings(trees=3)
@@ -30,8 +32,10 @@ def constant(estimator: Estimator, rows: np.ndarray, labels: np.ndarray, classes
 def policy(
     rows: int, fitter: Callable[..., Predictor] = constant, *, first: int = 300, rate: float = 0.1, **budget: int
 ) -> Adaptation:
-    settings = replace(QUICK, rate=rate)
-    return Adaptation(4, 2, first=first, budget=Budget(rows, **budget), settings=settings, fitter=fitter)
+    tenth = rows // 10
+    intervals = {"growth": 100.0, "refit_every": tenth, "recent": tenth, "after_alarm": (100, max(rows // 25, 100))}
+    settings = replace(QUICK, rate=rate, first=first, probation=600, **intervals)
+    return Adaptation(4, 2, budget=Budget(rows, **budget), settings=settings, fitter=fitter)
 
 
 def run(adaptation: Adaptation, rows: np.ndarray, labels: np.ndarray, delay: int) -> np.ndarray:
@@ -68,8 +72,7 @@ def test_interleaved_is_the_same_as_one_by_one(delay: int) -> None:
     quick, slow = policy(900, real), policy(900, real)
     answers = run(quick, rows, labels, delay)
     for i in range(len(rows)):
-        # Products of matrices differ in the last bit with the number of rows.
-        assert slow.predict(rows[i : i + 1])[0] == pytest.approx(answers[i], abs=1e-12)
+        assert np.array_equal(slow.predict(rows[i : i + 1])[0], answers[i])
         if i >= delay:
             slow.learn(rows[i - delay : i - delay + 1], labels[i - delay : i - delay + 1])
     assert acts(slow) == acts(quick)
@@ -87,7 +90,7 @@ def test_blocks_change_nothing() -> None:
         at += step
     assert acts(parts) == acts(whole)
     assert parts.learnt == whole.learnt == 1_500
-    assert parts.predict(rows) == pytest.approx(whole.predict(rows), abs=1e-12)
+    assert np.array_equal(parts.predict(rows), whole.predict(rows))
 
 
 def test_it_follows_a_concept_that_turns_round() -> None:
@@ -191,11 +194,39 @@ def test_the_budget_is_kept_and_leaves_a_promotion_for_a_rollback() -> None:
     assert adaptation.fits <= 11
 
 
-@pytest.mark.parametrize("wrong", [{"features": 0}, {"classes": 0}, {"first": 0}])
-def test_numbers_that_make_no_sense_are_refused(wrong: dict[str, int]) -> None:
-    good = {"features": 2, "classes": 2, "first": 10}
+def test_the_budget_is_renewed_for_each_period() -> None:
+    rows, labels = made(4_000)
+    settings = replace(QUICK, first=300, growth=100.0, refit_every=200, recent=200)
+    adaptation = Adaptation(4, 2, budget=Budget(1_000, fits=5), settings=settings, fitter=constant)
+    adaptation.learn(rows, labels)
+    fitted = [event.row // 1_000 for event in adaptation.events if event.kind is Kind.FIT]
+    assert [fitted.count(period) for period in range(4)] == [5, 3, 3, 3]
+
+
+def test_one_that_is_restored_learns_the_same_bits() -> None:
+    rows, labels = made(2_500, turn=1_500)
+    rows = rows.astype(np.float32).astype(np.float64)
+    rows[::9, 1] = np.nan
+    settings = replace(QUICK, first=300, growth=0.4, recent=300, after_alarm=(100, 300), probation=400)
+    whole = Adaptation(4, 2, settings=settings)
+    for at in (0, 130, 310, 777, 1_540, 1_700, 2_100):
+        whole.learn(rows[whole.learnt : at], labels[whole.learnt : at])
+        again = Adaptation(4, 2, settings=settings)
+        again.restore(*unpack(pack(*whole.saved())))
+        assert pack(*again.saved()) == pack(*whole.saved())
+        before = len(whole.events)
+        answers = whole.answer_and_learn(rows[at : at + 77], labels[at : at + 77])
+        assert np.array_equal(again.answer_and_learn(rows[at : at + 77], labels[at : at + 77]), answers)
+        assert pack(*again.saved()) == pack(*whole.saved())
+        assert again.events == whole.events[before:]
+    assert whole.fits > 8
+    assert [event.kind for event in whole.events].count(Kind.ALARM) == 1
+
+
+@pytest.mark.parametrize("wrong", [{"features": 0}, {"classes": 0}, {"settings": Settings(first=0)}])
+def test_numbers_that_make_no_sense_are_refused(wrong: dict[str, Any]) -> None:
     with pytest.raises(DeclarationError, match="at least 1"):
-        Adaptation(**(good | wrong), budget=Budget(100))
+        Adaptation(**({"features": 2, "classes": 2} | wrong))
 
 
 @pytest.mark.parametrize("labels", [[2], [-1], [0, 0]])

@@ -4,6 +4,7 @@ import pytest
 from river import compose, drift, evaluate, forest, linear_model, metrics, preprocessing, tree
 from river.datasets import synth
 
+import tidemill as tm
 from tidemill.processors.learning import Learning
 from tidemill.processors.online_inference.target import Target
 from tidemill.processors.training.arrivals import KNOWN, OFFSET, PARTITION
@@ -84,13 +85,18 @@ def made_version(made):
     return Any()
 
 
-def test_who_goes_on_from_a_version_learns_the_same_bits():
+@pytest.mark.parametrize(
+    "model",
+    [forest.ARFClassifier(n_models=2, grace_period=20, seed=3), tm.AdaptiveClassifier()],
+    ids=["forest", "adaptive"],
+)
+def test_who_goes_on_from_a_version_learns_the_same_bits(model):
     table = outcomes()
-    whole = learner(forest.ARFClassifier(n_models=2, grace_period=20, seed=3), every=100)
+    whole = learner(model, every=100)
     _, version = whole.take(table)
     whole.accept(version)
     _, expected = whole.take(table.slice(100))
-    again = learner(forest.ARFClassifier(n_models=2, grace_period=20, seed=3), every=100)
+    again = learner(model, every=100)
     ranges = [{"partition": p, "first": a, "last": b} for p, (a, b) in version.offsets.items()]
     again.resume(
         version.artefact,
@@ -106,6 +112,33 @@ def test_who_goes_on_from_a_version_learns_the_same_bits():
         count, found = again.take(table.slice(start, stop - start))
     assert count == 69
     assert found == expected
+
+
+MIXED = [
+    (
+        {
+            "a": None if n % 7 == 3 else x["a"],
+            "kind": [None, "k1", "k2"][n % 3],
+            "flag": [None, True, False, True][n % 4],
+        },
+        ["no", "yes", "unheard of"][2 if n % 50 == 9 else (x["a"] > 5) ^ (n % 3 == 1)],
+    )
+    for n, (x, _) in enumerate(STREAM)
+]
+
+
+def test_an_adaptive_model_takes_what_pipelines_have_in_any_cut():
+    names, target, found = list(MIXED[0][0]), Target(("no", "yes")), []
+    for cut in (1, 7, 300):
+        made = Learner(tm.AdaptiveClassifier(), names, names, target, Learning(every=300))
+        for start in range(0, 300, cut):
+            _, version = made.take(outcomes(MIXED)[start : min(start + cut, 300)])
+        found.append(version)
+    assert len({version.artefact.sha256 for version in found}) == 1
+    # Labels that are not declared are not learned; missing values are, from the first row on.
+    assert (found[0].training_rows, found[0].skipped) == (294, 6)
+    assert found[0].metrics == found[2].metrics
+    assert found[0].done == "nothing was fitted or changed"
 
 
 def test_text_is_learned_alike_however_it_was_cut():
