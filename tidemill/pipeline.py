@@ -210,8 +210,9 @@ class Pipeline:
 
         if self.model is not None:
             self.gates.check(self._enrichment(tables, digest).schema.names, target)
-            for declared in filter(None, (self.retrain, self.rollout)):
-                declared.check(len(target.classes))
+            (self.rollout or Rollout()).check(len(target.classes))
+            if self.retrain is not None:
+                self.retrain.check(len(target.classes))
         self._sanity_check()
         self._refuse_private(tables)
         enrichment, inference = self._enrichment(tables, digest), OnlineInference(target)
