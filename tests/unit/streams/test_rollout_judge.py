@@ -241,11 +241,13 @@ def test_a_judge_that_goes_on_from_its_places_finds_what_one_does_that_reads_all
         if chance.random() < 0.5:
             judge = world.judge(places=places)
         expected = world.judge()
-        monkeyed = [expected, judge]
-        for each in monkeyed:
+        for each in (expected, judge):
             each._written = lambda made: False
             each.step()
-        assert judge.decisions() == expected.decisions()
+        # Sums of other parts differ in their last bits.
+        for (mine, here), (theirs, there) in zip(judge.decisions(), expected.decisions(), strict=True):
+            assert (mine, here.action, here.reason) == (theirs, there.action, there.reason)
+            assert here.figures == pytest.approx(there.figures)
         del judge._written
         done += [step.step for step in judge.step()]
         for worker in world.driver.workers:
