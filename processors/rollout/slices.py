@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from itertools import product
 
 import numpy as np
-from scipy.stats import t as student
+from scipy.special import stdtr
 
 from tidemill.processors.drift.fairness import Confusion, class_rates, compare_groups
 from tidemill.processors.rollout.comparison import Comparison
@@ -103,7 +103,7 @@ def _behind(difference: Moments, tolerance: float) -> float:
     if difference.count < FEWEST or difference.mean >= -tolerance:
         return 1.0
     error = float(np.sqrt(difference.squares / (difference.count - 1) / difference.count))
-    return 0.0 if error == 0 else float(student.sf((-tolerance - difference.mean) / error, difference.count - 1))
+    return 0.0 if error == 0 else float(stdtr(difference.count - 1, (difference.mean + tolerance) / error))
 
 
 def look_at_groups(gates: Gates, groups: Mapping[str, Mapping[str, Group]], alpha: float) -> Finding:
