@@ -11,6 +11,14 @@ from tidemill.processors.outcomes import LABEL_INTAKE, OUTCOMES, Outcomes
 from tidemill.processors.rollout.declaration import Rollout as Policy
 from tidemill.processors.stage import Stage
 from tidemill.processors.training.gates.declaration import Gates
+from tidemill.schemas.builtin import (
+    ALERT_ACTION,
+    DRIFT_ALERT,
+    MODEL_EVENT,
+    RETRAIN_REQUEST,
+    RETRAIN_TRIGGER,
+    TRAINING_JOB,
+)
 from tidemill.schemas.contract import Contract
 from tidemill.schemas.errors import DeclarationError, nearest
 from tidemill.streams.watch import Watch
@@ -160,6 +168,20 @@ class Plan:
     def output_contract(self, stage: str) -> Contract:
         """The contract of what a stage writes; internal topics have none."""
         return self.contracts[self.suffix_out(stage)]
+
+    @property
+    def published(self) -> dict[str, Contract]:
+        """By topic suffix, the contracts of all that others may read: the pipeline's, and what is said of its models."""
+        made = {**self.contracts, "models": MODEL_EVENT}
+        if self.watch is not None:
+            made |= {"drift-alerts": DRIFT_ALERT, "alert-actions": ALERT_ACTION}
+            if self.watch.retrain is not None:
+                made |= {
+                    "retrain-requests": RETRAIN_REQUEST,
+                    "retrain-triggers": RETRAIN_TRIGGER,
+                    "training-jobs": TRAINING_JOB,
+                }
+        return made
 
     def require_published(self, suffix: str, reader: str) -> None:
         """Raise DeclarationError if the pipeline does not write this topic, which `reader` is to read."""

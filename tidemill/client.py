@@ -117,7 +117,10 @@ class Client:
     def contract(self, suffix: str) -> Contract:
         """The contract of one of the pipeline's topics, such as "events"."""
         if self._plan is not None:
-            return self._plan.contracts[suffix]
+            known = self._plan.published
+            if suffix not in known:
+                raise DeclarationError(f"pipeline {self.name!r} has no contract for {suffix!r}{nearest(suffix, known)}")
+            return known[suffix]
         topic = f"{self.name}.{suffix}"
         found = self.schemas.latest(topic)
         if found is None:
@@ -136,7 +139,7 @@ class Client:
     def contracts(self) -> dict[str, Contract]:
         """Every contract of the pipeline, by topic suffix."""
         if self._plan is not None:
-            return dict(self._plan.contracts)
+            return self._plan.published
         self.schemas.refresh()
         return {topic.removeprefix(f"{self.name}."): contract for topic, contract in self.schemas.topics().items()}
 

@@ -87,7 +87,7 @@ class Driver:
         self.log = MemoryLog(topics, lambda: self._clock)
         """Every topic, to look at or to meddle with."""
         self._schemas = SchemaTopic(MemoryStream(self.log, plan.topic("schemas")))
-        publish_contracts(plan.name, plan.contracts, self._schemas, MemorySender(self.log))
+        publish_contracts(plan.name, plan.published, self._schemas, MemorySender(self.log))
         self._outgoing: dict[str, Outgoing] = {}
         self._stages = stages
         self.restart()

@@ -21,7 +21,7 @@ WITH_DEFAULT = OLD | {"fields": [*OLD["fields"], {"name": "wind", "type": "int",
 WITHOUT = OLD | {"fields": [*OLD["fields"], {"name": "wind", "type": "int"}]}
 NARROWED = OLD | {"fields": [{"name": "height", "type": "int"}, OLD["fields"][1]]}
 
-CONTRACTS = {"events", "validated", "features", "predictions", "shadow-predictions", "labels", "outcomes"}
+CONTRACTS = {"events", "validated", "features", "predictions", "shadow-predictions", "labels", "outcomes", "models"}
 
 
 @pytest.fixture

@@ -22,7 +22,7 @@ def prepare_cluster(plan: Plan, connection: Connection) -> None:
     """Create what topics are missing, and publish the contracts unless they break the former ones."""
     apply_topics(connection, plan.topics())
     schemas = SchemaTopic(Follower(connection, plan.topic("schemas")))
-    publish_contracts(plan.name, plan.contracts, schemas, Publisher(connection))
+    publish_contracts(plan.name, plan.published, schemas, Publisher(connection))
 
 
 def notes_folder(name: str) -> Path:

@@ -113,6 +113,16 @@ def test_the_contracts_of_its_topics(declare):
     assert len({contract.fingerprint for contract in plan.contracts.values()}) == 7
 
 
+def test_what_is_said_of_models_has_published_contracts_as_well(declare):
+    plan = declare().plan()
+    assert set(plan.published) - set(plan.contracts) == {"models"}
+    plan = declare(drift=[tm.data_drift()]).plan()
+    assert set(plan.published) - set(plan.contracts) == {"models", "drift-alerts", "alert-actions"}
+    plan = declare(retrain=tm.Retrain()).plan()
+    said = {"retrain-requests", "retrain-triggers", "training-jobs"}
+    assert set(plan.published) - set(plan.contracts) == {"models", "drift-alerts", "alert-actions"} | said
+
+
 def test_without_a_model_and_labels(declare):
     plan = declare(model=None, labels=None).plan()
     assert "labels" not in plan.contracts
