@@ -25,6 +25,7 @@ from tidemill.streams.kafka.admin import describe_group
 from tidemill.streams.kafka.connection import Connection
 from tidemill.streams.kafka.publisher import Publisher
 from tidemill.streams.models import announce
+from tidemill.streams.rollout_log import RolloutLog
 
 JOB = Path(chaos_job.__file__)
 READY_SECONDS = 120
@@ -74,7 +75,8 @@ class Stand:
             "evaluation_rows": 0,
             "metrics": {},
         }
-        announce(self.plan, artefact, event, datetime.now(UTC), Publisher(self.connection))
+        rollouts = RolloutLog(self.plan, self.connection)
+        announce(self.plan, artefact, event, datetime.now(UTC), Publisher(self.connection), rollouts)
         self._trusted = artefact.sha256
         return self
 

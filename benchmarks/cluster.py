@@ -21,6 +21,7 @@ from tidemill.streams.kafka.connection import Connection
 from tidemill.streams.kafka.publisher import Publisher
 from tidemill.streams.models import announce
 from tidemill.streams.plan import TopicSpec
+from tidemill.streams.rollout_log import RolloutLog
 
 
 @contextmanager
@@ -49,7 +50,14 @@ def prepare(connection: Connection, pipeline: tm.Pipeline) -> None:
         "evaluation_rows": 0,
         "metrics": {},
     }
-    announce(plan, dump_model(job.fitted(pipeline)), event, datetime.now(UTC), Publisher(connection))
+    announce(
+        plan,
+        dump_model(job.fitted(pipeline)),
+        event,
+        datetime.now(UTC),
+        Publisher(connection),
+        RolloutLog(plan, connection),
+    )
 
 
 def load(

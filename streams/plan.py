@@ -171,7 +171,7 @@ class Plan:
 
     @property
     def published(self) -> dict[str, Contract]:
-        """By topic suffix, the contracts of all that others may read: the pipeline's, and what is said of its models."""
+        """By topic suffix, the contracts of what others may read: the pipeline's, and what is said of its models."""
         made = {**self.contracts, "models": MODEL_EVENT}
         if self.watch is not None:
             made |= {"drift-alerts": DRIFT_ALERT, "alert-actions": ALERT_ACTION}
