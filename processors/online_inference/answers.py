@@ -85,7 +85,7 @@ class Shown:
             if shown is not None:
                 shown.setflags(write=False)
         made = self._made[key]
-        return made.copy() if self._shared and isinstance(made, pd.DataFrame) else made
+        return made.copy() if self._shared and not isinstance(made, np.ndarray) else made
 
 
 def ask(model: ServedModel, shown: Shown, rows: int, width: int) -> Answers:

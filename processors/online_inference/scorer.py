@@ -96,10 +96,11 @@ class Scorer:
         """Rows whose finite scores are no shares of 1, which would make nonsense of what models are compared by."""
         if self._width == 1:
             return []
-        off = (scores.min(axis=1, initial=0.0) < -SLACK) | (np.abs(scores.sum(axis=1) - 1) > SLACK)
+        known = np.flatnonzero(np.isfinite(scores).all(axis=1))
+        off = (scores[known].min(axis=1, initial=0.0) < -SLACK) | (np.abs(scores[known].sum(axis=1) - 1) > SLACK)
         said = "expected probabilities from the model that add up to 1, got "
         made = []
-        for row in np.flatnonzero(off & np.isfinite(scores).all(axis=1)):
+        for row in known[off]:
             made.append(
                 Failure(int(row), "model_not_probabilities", said + ", ".join(f"{value:g}" for value in scores[row]))
             )
@@ -156,12 +157,14 @@ def _transform(model: "Pipeline", quick: Callable[[Any], Any]) -> Callable[[Any]
 def _block(batch: Any, rows: Rows) -> Any:
     """These rows in one memory layout and with a fresh index: where a row stood in the batch is not the model's to see.
 
-    Columns are taken one by one, since pandas lays a taken block out by rows or by columns as its shape has it.
+    Columns are taken one by one, since pandas lays a taken block out by rows or by columns as its shape has it. They
+    keep their type: pandas would make another one of text, in which null is NaN, a category that no model was shown.
     """
     import pandas as pd
 
     if isinstance(batch, pd.DataFrame):
-        return pd.DataFrame({name: column.array.take(rows) for name, column in batch.items()})
+        columns = {name: (column.array.take(rows), column.dtype) for name, column in batch.items()}
+        return pd.DataFrame({name: pd.Series(values, dtype=kind) for name, (values, kind) in columns.items()})
     return _in_order(batch[rows])
 
 

@@ -82,6 +82,15 @@ def test_scores_are_the_same_bytes_whatever_the_batch(fitted, name, cuts, seed):
     assert scorer.score(rows.iloc[[1234]])[0].tobytes() == whole[1234].tobytes()
 
 
+@pytest.mark.parametrize("name", ["logistic", "trees", "network"])
+def test_text_that_is_null_is_the_category_that_it_was_in_training(fitted, name):
+    rows = frame(300, seed=1)
+    scores, _ = Scorer(fitted[name], LATE).score(rows)
+    alone = np.vstack([fitted[name].predict_proba(rows.iloc[[row]]) for row in range(300)])
+    assert rows["carrier"].isna().sum() > 30
+    np.testing.assert_allclose(scores, alone, rtol=1e-9)
+
+
 def test_a_neighbour_that_no_encoder_knows_changes_not_a_bit():
     random = np.random.default_rng(0)
     data = pd.DataFrame(random.normal(size=(2000, 31))).add_prefix("x")
@@ -108,9 +117,9 @@ def test_a_rows_place_in_the_block_and_the_number_of_cores_change_nothing():
 
 
 def test_where_a_row_stood_in_the_batch_is_nothing_for_the_model_to_see():
-    model = Model(lambda rows: np.stack([rows.index == np.arange(len(rows)), rows["x"]], axis=1).astype(float))
+    model = Model(lambda rows: np.stack([(rows.index == np.arange(len(rows))) / 2, rows["x"]], axis=1))
     scores, _ = Scorer(model, LATE).score(pd.DataFrame({"x": [0.5] * 3}, index=[7, 7, 9]))
-    assert scores.tolist() == [[1.0, 0.5]] * 3
+    assert scores.tolist() == [[0.5, 0.5]] * 3
 
 
 def test_a_model_only_ever_sees_whole_blocks():
