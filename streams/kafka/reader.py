@@ -39,6 +39,7 @@ class KafkaReader:
         self._connection, self._group, self._timeout = connection, group, timeout
         self._consumer: Consumer | None = None
         self._admin: AdminClient | None = None
+        self._reading: object = None
 
     def read(self, topic: str, partition: int, start: int = 0, end: int | None = None) -> Iterator[LogRecord]:
         """The committed messages from `start` to `end`, by default to the end that the partition has now.
@@ -51,6 +52,15 @@ class KafkaReader:
         if start >= end:
             return
         consumer = self._assign(topic, partition, start)
+        self._reading = reading = object()
+        try:
+            yield from self._records(consumer, topic, partition, end)
+        finally:
+            # A consumer that nobody asks goes on fetching, and keeps the broker at work.
+            if self._reading is reading and self._consumer is consumer:
+                consumer.unassign()
+
+    def _records(self, consumer: Consumer, topic: str, partition: int, end: int) -> Iterator[LogRecord]:
         deadline = time.monotonic() + self._timeout
         while True:
             # `consume` would wait until it has all that it may take.

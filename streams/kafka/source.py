@@ -44,7 +44,8 @@ class KafkaSource:
                 heartbeat_interval_ms=1_000,
                 max_poll_interval_ms=MAX_POLL_INTERVAL_MS,
                 enable_partition_eof=True,
-                fetch_wait_max_ms=20,
+                # A fetch is answered as soon as there is something: only the news that there is nothing has to wait.
+                fetch_wait_max_ms=100,
                 queued_min_messages=100_000,
                 fetch_message_max_bytes=4 * 1024 * 1024,
             )

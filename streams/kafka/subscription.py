@@ -36,7 +36,6 @@ class KafkaSubscription:
                 isolation_level="read_committed",
                 enable_auto_commit=group is not None,
                 auto_offset_reset="earliest" if since == "beginning" else "latest",
-                fetch_wait_max_ms=20,
             )
         )
         if group is not None:
