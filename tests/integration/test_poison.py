@@ -233,7 +233,7 @@ def test_afterwards_all_is_answered_once_by_the_model_that_the_log_names(world):
     rows = {a.prediction["model_version"]: a.prediction for (a,) in answers.values() if a.prediction}
     assert set(rows) == set(champions)
     for version, row in rows.items():
-        found = json.loads(mill.cli("explain", mill.name, row["event_id"], "--json"))
+        found = json.loads(mill.cli("explain", row["event_id"], mill.name, "--json"))
         assert found["prediction"]["model_version"] == version
         steps = [step["status"] for step in found["model_history"]]
         assert steps[-1] == ("champion" if version == world.champion else "rolled_back")
