@@ -183,7 +183,8 @@ class ModelFollower:
         try:
             self._require_features(features)
             key = f"{version}/{standing.since}"
-            self._require_harmless(key)
+            if challenger or self._is_on_probation(version):
+                self._require_harmless(key)
             scorer = self._other(version, challenger=challenger) or self._during(key, lambda: self._fetched(event))
             made = ServedModel(version, features, scorer, self._noted(key, self._make_call(seconds)))
         except ModelError as error:
@@ -194,6 +195,10 @@ class ModelFollower:
         if challenger or not made.fault:
             self._loaded[version, challenger] = made
         return made
+
+    def _is_on_probation(self, version: str) -> bool:
+        # Any other champion has answered for long, or has none to give way to: whoever kills workers does not end it.
+        return self.rollout.probation is not None and self.rollout.probation[0].version == version
 
     def _require_harmless(self, key: str) -> None:
         deaths = 0 if self._last_calls is None else self._last_calls.deaths(key)

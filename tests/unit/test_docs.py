@@ -222,7 +222,7 @@ def test_commands_and_options_exist(path):
         if words[0] == "COMMAND":
             continue
         command, name, left = resolve(words)
-        assert name, f"there is no command: tidemill {' '.join(words)}"
+        assert name or set(left) <= options_of(command), f"there is no command: tidemill {' '.join(words)}"
         options = {word.partition("=")[0] for word in left if re.match(r"-{1,2}[a-z]", word)}
         assert options <= options_of(command), f"tidemill {name}: {options - options_of(command)}"
 

@@ -3,6 +3,8 @@
 import importlib
 import logging
 import sys
+from importlib.metadata import version
+from typing import Annotated
 
 import typer
 
@@ -24,6 +26,21 @@ for _module in _COMMANDS:
     importlib.import_module(f"tidemill.cli.{_module}").register(app)
 for _module in ("broker", "topics", "schemas", "rejected", "labels", "alerts", "access", "datasets"):
     app.add_typer(importlib.import_module(f"tidemill.cli.{_module}").app, name=_module)
+
+
+def _print_version(asked: bool) -> None:
+    if asked:
+        typer.echo(f"tidemill {version('tidemill')}")
+        raise typer.Exit
+
+
+@app.callback()
+def options(
+    asked: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and exit.")
+    ] = False,
+) -> None:
+    """Event-driven streaming machine learning on Apache Kafka."""
 
 
 def main() -> None:

@@ -65,6 +65,7 @@ def retrain(
     ] = None,
     who: Who = None,
     bootstrap_servers: Bootstrap = None,
+    as_json: AsJson = False,
 ) -> None:
     """Ask for a new model. The control plane makes a trigger of it, and a job runner a job.
 
@@ -76,7 +77,10 @@ def retrain(
 
     with client_for(pipeline, bootstrap_servers) as client:
         made = client.retrain(who or getpass.getuser(), reason=reason, since=moment(since), request_id=request_id)
-    out.print(f"asked for a new model: request {made}")
+    if as_json:
+        print_json({"request_id": made})
+    else:
+        out.print(f"asked for a new model: request {made}")
 
 
 def triggers(

@@ -332,6 +332,17 @@ class Deaths:
         return work()
 
 
+def test_a_champion_without_one_before_it_answers_however_often_workers_were_killed(plan):
+    first = World(plan)
+    version = first.announce(dump_model(fitted(seed=1)))
+    again = World(plan, last_calls=Deaths(**{version: 9}))
+    for topic in (plan.topic("models"), plan.topic("model-artefacts")):
+        for record in first.log.read(topic, 0):
+            again.log.append(topic, record.key, record.value)
+    again.follower.start()
+    assert again.serving == version
+
+
 def test_a_model_that_ends_the_process_is_asked_no_more_and_the_former_champion_answers(plan):
     calls = Deaths()
     world = World(plan, last_calls=calls)
