@@ -57,8 +57,8 @@ class KafkaReader:
             yield from self._records(consumer, topic, partition, end)
         finally:
             # A consumer that nobody asks goes on fetching, and keeps the broker at work.
-            if self._reading is reading and self._consumer is consumer:
-                consumer.unassign()
+            if self._reading is reading and self._consumer is not None:
+                self._consumer.unassign()
 
     def _records(self, consumer: Consumer, topic: str, partition: int, end: int) -> Iterator[LogRecord]:
         deadline = time.monotonic() + self._timeout
