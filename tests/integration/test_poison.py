@@ -198,7 +198,7 @@ def test_a_model_that_fails_in_production_goes_as_shadow_and_as_champion(world):
 
 
 @pytest.mark.parametrize(
-    ("name", "told"), [("Kills", "has died 3 times"), ("Hangs", "within its deadline"), ("Cheats", "add up to 1")]
+    ("name", "told"), [("Kills", "has died 3 times"), ("Hangs", "model_deadline"), ("Cheats", "add up to 1")]
 )
 def test_a_model_that_takes_the_worker_along_or_gives_nonsense_goes(world, name, told):
     bad = world.announce(world.trusted[name], ["amount"], status="canary", share=0.3)
@@ -233,7 +233,7 @@ def test_afterwards_all_is_answered_once_by_the_model_that_the_log_names(world):
     rows = {a.prediction["model_version"]: a.prediction for (a,) in answers.values() if a.prediction}
     assert set(rows) == set(champions)
     for version, row in rows.items():
-        found = json.loads(mill.cli("explain", row["event_id"], mill.name, "--json"))
+        found = json.loads(mill.cli("explain", mill.name, row["event_id"], "--json"))
         assert found["prediction"]["model_version"] == version
         steps = [step["status"] for step in found["model_history"]]
         assert steps[-1] == ("champion" if version == world.champion else "rolled_back")
