@@ -24,7 +24,7 @@ $(INSTALLED): requirements.lock pyproject.toml
 	-@$(BIN)/python -m tidemill.demo.prepare
 	@touch $@
 
-demo: $(INSTALLED)  ## Run a year of real flights through a real Kafka (three to five minutes)
+demo: $(INSTALLED)  ## Run a year of real flights through a real Kafka (four to five minutes)
 	$(BIN)/tidemill demo --json .tidemill/demo/summary.json
 
 check: $(INSTALLED)  ## Lint, types and architecture
