@@ -7,12 +7,10 @@ import signal
 import subprocess
 import sys
 from collections.abc import Collection, Sequence
-from contextlib import suppress
+from contextlib import closing, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from types import TracebackType
-from typing import Self
 
 import numpy as np
 import pyarrow as pa
@@ -88,14 +86,6 @@ class TrialProcess:
             self._child.stdin.close()
         self._kept.cleanup()
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
-
 
 @dataclass(frozen=True)
 class TrialRun:
@@ -131,7 +121,7 @@ def run_trial(
     never raised, but told as the trial's `failure`. A `process` that was started before is used up.
     """
     fresh = rows.slice(0, 0) if fresh is None else fresh
-    with process or TrialProcess() as trying:
+    with closing(process or TrialProcess()) as trying:
         folder = trying.folder
         (folder / "artefact").write_bytes(artefact.data)
         for table, file in ((rows, "rows"), (fresh, "fresh")):

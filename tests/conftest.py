@@ -161,7 +161,11 @@ class Mill:
 
     def run(self, *options: str, home: str = "home") -> subprocess.Popen[bytes]:
         """`tidemill run` in a process group of its own; its messages are in `log()`."""
-        command = [sys.executable, "-m", "tidemill", "run", str(self.file), "--metrics-port", "0", *options]
+        return self.start("run", str(self.file), "--metrics-port", "0", *options, home=home)
+
+    def start(self, *arguments: str, home: str = "home") -> subprocess.Popen[bytes]:
+        """A `tidemill` command in a process group of its own; its messages are in `log()`."""
+        command = [sys.executable, "-m", "tidemill", *arguments]
         environment = os.environ | self.environment | {"TIDEMILL_HOME": str(self.folder / home)}
         with (self.folder / "log").open("ab") as log:
             process = subprocess.Popen(

@@ -3,16 +3,11 @@
 All is made of confusion matrices, one for each group, as profiles of outcomes have them for each slice.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
-import pyarrow as pa
 from numpy.typing import NDArray
-
-from tidemill.processors.drift.quality import class_places
-from tidemill.processors.drift.slices import slice_name, slices_of
-from tidemill.processors.online_inference.target import Target
 
 LEAST_ROWS = 30
 Confusion = NDArray[np.int64]
@@ -39,16 +34,6 @@ class GroupFigures:
     rows: int
     too_few: int
     """Groups with too few rows to be compared."""
-
-
-@dataclass(frozen=True)
-class WindowFairness:
-    """The figures of a field in the window of event time from `start` up to `end`, in microseconds since 1970."""
-
-    start: int
-    end: int
-    field: str
-    figures: GroupFigures
 
 
 def compare_groups(confusions: Mapping[str, Confusion], least: int = LEAST_ROWS) -> GroupFigures:
@@ -79,33 +64,6 @@ def compare_groups(confusions: Mapping[str, Confusion], least: int = LEAST_ROWS)
         int(sum(confusion.sum() for confusion in large.values())),
         len(confusions) - len(large),
     )
-
-
-def fairness_by_window(
-    rows: pa.Table,
-    target: Target,
-    columns: Mapping[str, str],
-    window: int,
-    least: int = LEAST_ROWS,
-) -> Iterator[WindowFairness]:
-    """The figures of outcomes, by window of event time and field, in this order; regressions have none.
-
-    `rows` are as on P.outcomes: with `event_time`, `value` and `label`. `columns` gives the column of each field,
-    `window` is in microseconds. Rows without a value of the field belong to no group.
-    """
-    numbers = rows["event_time"].cast(pa.timestamp("us", "UTC"), safe=False).cast(pa.int64()).to_numpy() // window
-    for number in np.unique(numbers).tolist() if target.classes else ():
-        here = rows.filter(pa.array(numbers == number))
-        for field, column in columns.items():
-            groups = {
-                slice_name(field, value): confusion_of(
-                    class_places(target.classes, mine["label"]),
-                    class_places(target.classes, mine["value"]),
-                    len(target.classes),
-                )
-                for value, mine in slices_of(here, column)
-            }
-            yield WindowFairness(number * window, (number + 1) * window, field, compare_groups(groups, least))
 
 
 def confusion_of(happened: NDArray[np.int64], said: NDArray[np.int64], classes: int) -> Confusion:

@@ -1,9 +1,6 @@
 """The loop closes on a real broker: labels lead to a first model, requests to challengers, each job ends once."""
 
 import json
-import os
-import subprocess
-import sys
 import time
 from collections import Counter
 from datetime import UTC, datetime, timedelta
@@ -68,16 +65,6 @@ def world(seed=7):
         )
 
 
-def start(mill, *arguments):
-    command = [sys.executable, "-m", "tidemill", *arguments]
-    with (mill.folder / "log").open("ab") as log:
-        process = subprocess.Popen(
-            command, cwd=mill.folder, stdout=log, stderr=log, env=os.environ | mill.environment, start_new_session=True
-        )
-    mill.processes.append(process)
-    return process
-
-
 def test_labels_lead_to_a_model_and_requests_to_challengers_once(mill):
     connection = Connection(mill.bootstrap_servers)
     rollouts = RolloutLog(mill.name, connection)
@@ -91,8 +78,8 @@ def test_labels_lead_to_a_model_and_requests_to_challengers_once(mill):
 
     events, faults = zip(*world(), strict=True)
     with mill.worker(stages=("sanity_check", "feature_enrichment", "online_inference", "label_intake", "outcomes")):
-        start(mill, "control", str(mill.file), "--metrics-port", "0")
-        runner = start(mill, "jobs", "run", str(mill.file), "--no-tracking", "--backoff", "0.1")
+        mill.start("control", str(mill.file), "--metrics-port", "0")
+        runner = mill.start("jobs", "run", str(mill.file), "--no-tracking", "--backoff", "0.1")
         with mill.client() as client:
             client.send_many(events)
             client.send_labels(faults)
@@ -104,7 +91,7 @@ def test_labels_lead_to_a_model_and_requests_to_challengers_once(mill):
             wait_for(lambda: [job for job in client.jobs() if job.cause == "request"], "a job for the request")
             runner.kill()
             runner.wait(10)
-            start(mill, "jobs", "run", str(mill.file), "--no-tracking", "--backoff", "0.1")
+            mill.start("jobs", "run", str(mill.file), "--no-tracking", "--backoff", "0.1")
             wait_for(lambda: [job for job in client.jobs() if job.cause == "request" and job.state in ENDED], "its end")
             asked = [trigger for trigger in client.triggers() if trigger.cause == "request"]
     (trigger,) = asked

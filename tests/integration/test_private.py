@@ -4,10 +4,7 @@ import hashlib
 import hmac
 import io
 import json
-import os
 import signal
-import subprocess
-import sys
 import time
 import zipfile
 from datetime import UTC, datetime, timedelta
@@ -89,16 +86,6 @@ def payments(first, count, shift=0.0):
         )  # fmt: skip
 
 
-def start(mill, *arguments):
-    with (mill.folder / "log").open("ab") as log:
-        process = subprocess.Popen(
-            [sys.executable, "-m", "tidemill", *arguments, "--log-level", "DEBUG"],
-            cwd=mill.folder, stdout=log, stderr=log, env=os.environ | mill.environment, start_new_session=True,
-        )  # fmt: skip
-    mill.processes.append(process)
-    return process
-
-
 def texts(path):
     """What a file holds, also where it is packed."""
     data = path.read_bytes()
@@ -141,6 +128,10 @@ def holding(mill, sought):
     return found
 
 
+LOUD = ("--log-level", "DEBUG")
+"""What is not said at the loudest is never said."""
+
+
 @pytest.mark.slow
 def test_private_fields_are_nowhere_behind_the_sanity_check(make_mill, monkeypatch):
     monkeypatch.setenv("TIDEMILL_HASH_KEY", KEY)
@@ -155,13 +146,13 @@ def test_private_fields_are_nowhere_behind_the_sanity_check(make_mill, monkeypat
         return made
 
     prepare_cluster(load_pipeline(str(mill.file)).plan(), Connection(mill.bootstrap_servers))
-    running = [start(mill, "run", str(mill.file), "--metrics-port", "0")]
+    running = [mill.start("run", str(mill.file), *LOUD, "--metrics-port", "0")]
     events, labels = zip(*payments(0, COUNT), strict=True)
     with mill.client() as client:
         client.send_many(events)
         client.flush()
-        running.append(start(mill, "control", str(mill.file), "--metrics-port", "0"))
-        running.append(start(mill, "jobs", "run", str(mill.file), "--lineage", "topic", "--backoff", "0.1"))
+        running.append(mill.start("control", str(mill.file), *LOUD, "--metrics-port", "0"))
+        running.append(mill.start("jobs", "run", str(mill.file), *LOUD, "--lineage", "topic", "--backoff", "0.1"))
         client.send_labels(labels)
         client.flush()
         wait_for(lambda: [job for job in client.jobs() if job.state in ENDED], "the first job's end")

@@ -6,7 +6,7 @@ data set is named by its content, chunks of an artefact by its hash. What counts
 
 import os
 import threading
-from contextlib import suppress
+from contextlib import closing, suppress
 from importlib import import_module
 from typing import Any
 
@@ -52,7 +52,7 @@ def _run(job: JobContext) -> dict[str, Any]:
     data = job_data(job)
     require_enough(data.stretches, LEAST_ROWS)
     # It starts while candidates are fitted.
-    with TrialProcess() as process:
+    with closing(TrialProcess()) as process:
         job.tell("searching", 0.1)
         made = _fitted(job, data)
         job.tell("examining", 0.8)
